@@ -1,0 +1,43 @@
+# Every target makes its own environment when there is none.
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# One thread a test process: small networks are slower on two (tests run on all cores).
+TEST_THREADS := OMP_NUM_THREADS=1
+
+.PHONY: benchmark test test-defaults test-oldest lint types check clean
+
+benchmark: $(STAMP)
+	$(BIN)/python -m skanogan benchmark $(ARGS)
+
+test: $(STAMP)
+	$(TEST_THREADS) $(BIN)/python -m pytest -n auto -m "not slow" $(ARGS)
+
+# scikit-learn's checks on every detector exactly as constructed by default: minutes.
+test-defaults: $(STAMP)
+	$(TEST_THREADS) $(BIN)/python -m pytest -n auto -m slow tests $(ARGS)
+
+# The same suite on the oldest scikit-learn that pyproject.toml allows.
+test-oldest:
+	$(MAKE) test VENV=.venv-oldest CONSTRAINTS=constraints-oldest.txt
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+check: lint types test
+
+CONSTRAINTS ?= constraints.txt
+
+$(STAMP): pyproject.toml $(CONSTRAINTS)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) torch
+	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) .venv-oldest .pytest_cache .ruff_cache .mypy_cache benchmark-results

@@ -1,0 +1,50 @@
+"""``python -m skanogan benchmark`` and ``python -m skanogan versions``."""
+
+import sys
+from collections.abc import Sequence
+
+__all__ = ["main"]
+
+_USAGE = """usage: python -m skanogan benchmark [DATA ...]  detectors side by side
+       python -m skanogan versions              what is installed, for bug reports
+
+python -m skanogan benchmark --help lists its arguments"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one of the commands.
+
+    Parameters
+    ----------
+    argv : sequence of str, default=None
+        The arguments, None for those of this process.
+
+    Returns
+    -------
+    status : int
+        0 on success, 2 for bad arguments.
+    """
+    argv = sys.argv[1:] if argv is None else list(argv)
+    command, *rest = argv or ["--help"]
+    if command == "benchmark":
+        from skanogan.benchmark._cli import main as benchmark
+
+        return benchmark(rest)
+    if command == "versions" and not rest:
+        import skanogan
+
+        skanogan.show_versions()
+        return 0
+    if command in ("-h", "--help"):
+        print(_USAGE)
+        return 0
+    print(
+        f"python -m skanogan: error: unknown command {' '.join(argv)!r}, expected "
+        "benchmark or versions",
+        file=sys.stderr,
+    )
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

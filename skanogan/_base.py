@@ -1,0 +1,506 @@
+"""The scikit-learn border, once for all detectors: validate, train, threshold, score.
+
+The way of one row is drawn in docs/architecture.md.
+"""
+
+import copy
+import math
+import warnings
+from abc import ABC, abstractmethod
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, OutlierMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from skanogan._calibration import held_out_size, score_at_false_alarm_rate
+from skanogan._compat import Interval, StrOptions, _fit_context, validate_data
+from skanogan._device import chunk_length, resolve_device, resolve_dtype
+from skanogan._inputs import Rows, flatten_images, normal_rows, with_channels
+from skanogan._progress import progress_bar
+from skanogan._training import Diverged, train
+from skanogan.exceptions import (
+    CollapseWarning,
+    DeviceFallbackWarning,
+    DivergenceError,
+    DivergenceWarning,
+)
+from skanogan.models import Model
+
+__all__ = ["BaseDetector"]
+
+FALSE_ALARM_RATE = 0.05
+"""What ``contamination="auto"`` aims at on new normal rows."""
+
+REFERENCE_ROWS = 2048
+"""Training rows that scores are normalised by; more did not change them."""
+
+N_RECORDS = 20
+"""Rows of `history_` for a fit."""
+
+COLLAPSE = 0.05
+"""Below this share of the data's variance the generator counts as collapsed."""
+
+
+class BaseDetector(OutlierMixin, BaseEstimator, ABC):
+    """What every detector shares; a method adds its parameters and `_make_model`."""
+
+    _doc_link_module = "skanogan"
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "image_shape": [tuple, list, None],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [
+            StrOptions({"auto"}),
+            Interval(Integral, 1, None, closed="left"),
+        ],
+        "validation_fraction": [
+            StrOptions({"auto"}),
+            Interval(Real, 0, 1, closed="neither"),
+        ],
+        "contamination": [
+            StrOptions({"auto"}),
+            Interval(Real, 0, 0.5, closed="right"),
+        ],
+        "scoring_dtype": [StrOptions({"auto", "float32", "float64"})],
+        "warm_start": ["boolean"],
+        "verbose": ["verbose"],
+        "device": [str, torch.device],
+        "random_state": ["random_state"],
+    }
+
+    # Parameters that each detector's __init__ sets.
+    image_shape: tuple[int, ...] | None
+    max_iter: int
+    batch_size: int | str
+    validation_fraction: float | str
+    contamination: float | str
+    scoring_dtype: str
+    warm_start: bool
+    verbose: int
+    device: str | torch.device
+    random_state: Any
+
+    # What `fit` sets.
+    model_: Model
+    offset_: float
+    history_: list[dict[str, float]]
+    n_iter_: int
+    n_features_in_: int
+    image_shape_: tuple[int, int, int] | None
+    device_: torch.device
+
+    @abstractmethod
+    def _make_model(
+        self, rows: Rows, row_shape: tuple[int, ...], rng: torch.Generator
+    ) -> Model:
+        """Make an untrained model on the CPU.
+
+        Parameters
+        ----------
+        rows : Rows
+            The rows to train on, to fix the scaling by.
+        row_shape : tuple of int
+            (d,) or (H, W, C).
+        rng : torch.Generator
+            On the CPU; the only source of first weights.
+        """
+
+    # Fit ----------------------------------------------------------------------
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None) -> "BaseDetector":
+        """Learn what normal rows look like.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), (n_samples, H, W) or \
+                (n_samples, H, W, C)
+            Normal rows, in any numeric dtype and any units.
+        y : array-like of shape (n_samples,), default=None
+            1 for normal rows, -1 for anomalies, which are then left out of the fit.
+            Labels without a -1 are ignored, with a warning unless all are 1.
+
+        Returns
+        -------
+        self : object
+            The fitted detector. If anything fails, it is as it was before.
+        """
+        before = dict(vars(self))
+        try:
+            # Also inside torch.inference_mode, whose tensors no training can use.
+            with torch.inference_mode(False):
+                return self._fit(X, y)
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
+
+    def _fit(self, X: Any, y: Any) -> "BaseDetector":
+        warm = self.warm_start and hasattr(self, "model_")
+        previous = (self.image_shape_, self.n_features_in_) if warm else None
+        device = resolve_device(self.device)
+        values = self._check_rows(X, reset=True)
+        if previous not in (None, (self.image_shape_, self.n_features_in_)):
+            raise ValueError(
+                f"warm_start=True continues on rows of the same shape: got "
+                f"{self._row_shape()}, and the first fit had "
+                f"{previous[0] or (previous[1],)}. Use warm_start=False."
+            )
+        normal = normal_rows(y, len(values))
+        if len(normal) < 2:
+            raise ValueError(
+                f"Found {len(normal)} row(s) with y=1 while a minimum of 2 is required "
+                f"by {type(self).__name__}: normal rows are what it learns from."
+            )
+        random_state = check_random_state(self.random_state)
+        seeds = random_state.randint(np.iinfo(np.int32).max, size=4)
+        order = random_state.permutation(normal)
+        n_held_out = held_out_size(len(normal), self.validation_fraction)
+        held_out, kept = np.sort(order[:n_held_out]), np.sort(order[n_held_out:])
+        rows = Rows(values, self.image_shape_, device, kept)
+
+        rng = torch.Generator().manual_seed(int(seeds[0]))
+        model = self._make_model(rows, self._row_shape(), rng).to(device)
+        history = list(self.history_) if warm else []
+        if warm:
+            # The parameters as they are now, with the weights and scaling so far.
+            try:
+                model.load_state_dict(self.model_.state_dict(), strict=False)
+            except RuntimeError as error:
+                raise ValueError(
+                    "warm_start=True continues with networks of the same sizes: a "
+                    "parameter that sets their sizes has changed since the first fit. "
+                    "Use warm_start=False."
+                ) from error
+        history += self._train(model, rows, seeds, history)
+
+        is_image = self.image_shape_ is not None
+        model.to(resolve_dtype(self.scoring_dtype, is_image, device))
+        reference = rows.some(REFERENCE_ROWS, random_state)
+        with torch.no_grad():
+            rng = torch.Generator().manual_seed(int(seeds[3]))
+            model.prepare_scoring(reference, rng)
+            _warn_of_collapse(model, reference)
+        self.model_ = model
+        self.device_ = device
+        self.history_ = history
+        self.n_iter_ = int(history[-1]["n_iter"])
+        self.offset_ = self._offset(values, normal, held_out)
+        return self
+
+    def _train(
+        self, model: Model, rows: Rows, seeds: np.ndarray, before: list[dict]
+    ) -> list[dict[str, float]]:
+        """Drive the training loop: collect records, draw the bar, report failures."""
+        done = before[-1]["n_iter"] if before else 0
+        records: list[dict[str, float]] = []
+        loop = train(
+            model,
+            rows,
+            n_updates=self.max_iter,
+            batch_size=self._batch_size(),
+            report_every=max(1, self.max_iter // N_RECORDS),
+            batch_rng=torch.Generator().manual_seed(int(seeds[1])),
+            noise_rng=torch.Generator(rows.device).manual_seed(int(seeds[2])),
+        )
+        try:
+            with (
+                torch.enable_grad(),
+                progress_bar(
+                    type(self).__name__, self.max_iter, self.verbose
+                ) as report,
+            ):
+                for record in loop:
+                    report(record)
+                    records.append({**record, "n_iter": done + record["n_iter"]})
+        except Diverged as error:
+            advice = "Lower learning_rate, or set gradient_penalty=1."
+            if not error.recovered:
+                raise DivergenceError(
+                    f"Training became non-finite within its first {error.update} "
+                    f"updates, before there was a state to go back to. {advice}"
+                ) from error
+            warnings.warn(
+                f"Training became non-finite by update {error.update} of "
+                f"{self.max_iter}; the detector keeps the state of update "
+                f"{records[-1]['n_iter']}. {advice}",
+                DivergenceWarning,
+                stacklevel=5,
+            )
+        return records
+
+    def _offset(
+        self, values: np.ndarray, normal: np.ndarray, held_out: np.ndarray
+    ) -> float:
+        """The threshold: from held-out normals, or from all training rows."""
+        if self.contamination == "auto":
+            scores = self._score_values(values, held_out)
+            return score_at_false_alarm_rate(scores, FALSE_ALARM_RATE)
+        scores = self._score_values(values, normal)
+        return float(np.percentile(scores, 100.0 * float(self.contamination)))
+
+    # Scores -------------------------------------------------------------------
+
+    def score_samples(self, X: Any) -> np.ndarray:
+        """How normal each row is: minus the method's anomaly score.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), (n_samples, H, W) or \
+                (n_samples, H, W, C)
+            Rows of the shape seen in `fit`, as images or flat.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,), float64
+            Higher is more normal. A function of each row alone.
+        """
+        return self._score_values(self._check_fitted_rows(X))
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """`score_samples` less the threshold `offset_`; negative is an outlier.
+
+        Parameters
+        ----------
+        X : array-like
+            As in `score_samples`.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,), float64
+        """
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Label rows 1 (normal) or -1 (anomaly).
+
+        Parameters
+        ----------
+        X : array-like
+            As in `score_samples`.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,), int
+        """
+        return np.where(self.decision_function(X) < 0, -1, 1)
+
+    # More than a score --------------------------------------------------------
+
+    def reconstruct(self, X: Any) -> np.ndarray:
+        """The closest normal thing the model can draw.
+
+        Parameters
+        ----------
+        X : array-like
+            As in `score_samples`.
+
+        Returns
+        -------
+        drawn : ndarray of the shape of X, float64
+            In the units of X.
+        """
+        return self._row_by_row("reconstruct", X)
+
+    def anomaly_map(self, X: Any) -> np.ndarray:
+        """Where each row departs from the closest normal thing.
+
+        Parameters
+        ----------
+        X : array-like
+            As in `score_samples`.
+
+        Returns
+        -------
+        residuals : ndarray of shape (n_samples, n_features) or (n_samples, H, W), \
+                float64
+            Absolute differences, non-negative. Tables: in standard deviations of the
+            column. Images: in halves of the training range of the pixels (0 to 2 for
+            images in that range), the mean over channels.
+        """
+        residuals = self._row_by_row("residual_map", X)
+        if self.image_shape_ is None:
+            return residuals
+        return residuals.reshape(len(residuals), *self.image_shape_).mean(-1)
+
+    def embed(self, X: Any) -> np.ndarray:
+        """Rows as the model sees them.
+
+        Parameters
+        ----------
+        X : array-like
+            As in `score_samples`.
+
+        Returns
+        -------
+        embedding : ndarray of shape (n_samples, d), float64
+            The discriminator's features for AnoGAN.
+        """
+        values = self._check_fitted_rows(X)
+        return self._in_chunks(self.model_.embed, values)
+
+    def sample(self, n_samples: int = 1, random_state: Any = None) -> np.ndarray:
+        """Draw new normal rows.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            How many.
+        random_state : int, RandomState instance or None, default=None
+            Given an int, the same rows each time.
+
+        Returns
+        -------
+        rows : ndarray of shape (n_samples, ...), float64
+            In the units and, for images, the shape of the X that was fitted.
+        """
+        check_is_fitted(self)
+        if not isinstance(n_samples, Integral) or n_samples < 1:
+            raise ValueError(
+                f"n_samples={n_samples!r}: an integer of at least 1 was expected."
+            )
+        seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
+        with torch.no_grad():
+            rng = torch.Generator().manual_seed(int(seed))
+            rows = _to_numpy(self.model_.sample(int(n_samples), rng))
+        return rows.reshape(len(rows), *self._sample_shape)
+
+    def _row_by_row(self, function: str, X: Any) -> np.ndarray:
+        values = self._check_fitted_rows(X)
+        rows = self._in_chunks(getattr(self.model_, function), values)
+        return rows.reshape(len(rows), *(flatten_images(X)[1] or (-1,)))
+
+    def _score_values(
+        self, values: np.ndarray, indices: np.ndarray | None = None
+    ) -> np.ndarray:
+        """`score_samples` without validation, of all rows or of these."""
+        scores = -self._in_chunks(self.model_.score, values, indices)
+        if not np.isfinite(scores).all():
+            n_bad = int((~np.isfinite(scores)).sum())
+            raise FloatingPointError(
+                f"{n_bad} of {len(scores)} scores are not finite: the values of these "
+                "rows are too large for the networks. Scale X, for instance with "
+                "sklearn.preprocessing.RobustScaler."
+            )
+        return scores
+
+    def _in_chunks(
+        self, function: Any, values: np.ndarray, indices: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Apply a row-wise method of the model, chunk by chunk."""
+        rows = Rows(values, self.image_shape_, self.device_, indices)
+        dtype = next(self.model_.parameters()).dtype
+        length = chunk_length(self.model_.floats_per_row, dtype)
+        with torch.inference_mode(False), torch.no_grad():
+            parts = [_to_numpy(function(rows.batch(at))) for at in rows.chunks(length)]
+        return np.concatenate(parts)
+
+    # Validation ---------------------------------------------------------------
+
+    def _check_rows(self, X: Any, *, reset: bool) -> np.ndarray:
+        """Validated flat rows of shape (n, d); with `reset`, shapes are learned."""
+        name = type(self).__name__
+        X, seen = flatten_images(X)
+        if reset:
+            asked = with_channels(self.image_shape)
+            expected = asked or with_channels(seen)
+        else:
+            expected = self.image_shape_
+        if seen is not None and with_channels(seen) != expected:
+            wanted = expected or f"flat rows of {self.n_features_in_} features"
+            raise ValueError(
+                f"X holds images of shape {tuple(seen)}, but {name} is expecting "
+                f"{wanted}{' (image_shape)' if reset else ' as in fit'}. Resize the "
+                "images, or fit again on images of this shape."
+            )
+        values: np.ndarray = validate_data(
+            self, X, reset=reset, ensure_min_samples=2 if reset else 1
+        )
+        if not reset:
+            return values
+        if expected is not None and math.prod(expected) != values.shape[1]:
+            raise ValueError(
+                f"X has {values.shape[1]} features a row, but image_shape="
+                f"{self.image_shape!r} needs {math.prod(expected)}."
+            )
+        self.image_shape_ = expected
+        self._sample_shape = tuple(seen or (values.shape[1],))
+        return values
+
+    def _check_fitted_rows(self, X: Any) -> np.ndarray:
+        check_is_fitted(self)
+        return self._check_rows(X, reset=False)
+
+    def _batch_size(self) -> int:
+        if self.batch_size == "auto":
+            return 128 if self.image_shape_ is None else 64
+        return int(self.batch_size)
+
+    def _row_shape(self) -> tuple[int, ...]:
+        return self.image_shape_ or (self.n_features_in_,)
+
+    # Tags and pickling --------------------------------------------------------
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        # In float32 a row alone and in a batch differ by about 1e-7, the very
+        # tolerance of scikit-learn's checks: the tag says so for such an instance.
+        tags.non_deterministic = self._scores_in_float32()
+        return tags
+
+    def _scores_in_float32(self) -> bool:
+        if hasattr(self, "model_"):
+            return next(self.model_.parameters()).dtype == torch.float32
+        if self.scoring_dtype == "auto":
+            return self.image_shape is not None
+        return bool(self.scoring_dtype == "float32")
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        if "model_" in state and self.device_.type != "cpu":
+            state = {**state, "model_": copy.deepcopy(self.model_).cpu()}
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if not hasattr(self, "model_"):
+            return
+        try:
+            device = resolve_device(self.device)
+        except ValueError as error:
+            device = torch.device("cpu")
+            warnings.warn(
+                f'Opened on the CPU: {error} Set device="auto" before saving to '
+                "silence this.",
+                DeviceFallbackWarning,
+                stacklevel=2,
+            )
+        if device.type == "mps":
+            self.model_.float()
+        self.model_.to(device)
+        self.device_ = device
+
+
+def _to_numpy(rows: Tensor) -> np.ndarray:
+    """Any tensor as float64, images channels-last."""
+    if rows.ndim == 4:
+        rows = rows.permute(0, 2, 3, 1)
+    return rows.cpu().to(torch.float64).numpy()
+
+
+def _warn_of_collapse(model: Model, rows: Tensor) -> None:
+    ratio = model.collapse(rows)
+    if ratio < COLLAPSE:
+        warnings.warn(
+            f"The generator has collapsed: its rows have {ratio:.1%} of the variance "
+            "of the training rows, so most normal rows will look anomalous. Try "
+            "gradient_penalty=1, more updates (max_iter), or another random_state.",
+            CollapseWarning,
+            stacklevel=5,
+        )

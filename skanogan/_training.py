@@ -1,0 +1,132 @@
+"""The training loop, a generator of records. Whoever drives it keeps them or stops."""
+
+import time
+from collections.abc import Iterator
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from skanogan.models import Model
+
+__all__ = ["BatchSource", "Diverged", "shuffled_batches", "train"]
+
+
+class BatchSource(Protocol):
+    """What training needs of the rows."""
+
+    def __len__(self) -> int:
+        """How many rows there are."""
+
+    def batch(self, at: Tensor) -> Tensor:
+        """The rows at these positions."""
+
+
+class Diverged(Exception):
+    """Losses or weights stopped being finite.
+
+    Parameters
+    ----------
+    update : int
+        The update by which it was noticed.
+    recovered : bool
+        Whether the model is back in the finite state of the last record, and frozen;
+        False before the first record, when there is no such state.
+    """
+
+    def __init__(self, update: int, recovered: bool) -> None:
+        super().__init__(update, recovered)
+        self.update = update
+        self.recovered = recovered
+
+
+def shuffled_batches(
+    n_rows: int, batch_size: int, rng: torch.Generator
+) -> Iterator[Tensor]:
+    """Positions of endless shuffled epochs, each cut into nearly equal batches.
+
+    Every row comes once an epoch and no batch is a remainder of one row: 130 rows and
+    a batch size of 128 give one batch of 130.
+
+    Parameters
+    ----------
+    n_rows, batch_size : int
+    rng : torch.Generator
+        On the CPU.
+
+    Yields
+    ------
+    positions : Tensor of int64
+    """
+    at_least = min(batch_size, 2)
+    n_batches = max(1, min(round(n_rows / batch_size), n_rows // at_least))
+    while True:
+        yield from torch.randperm(n_rows, generator=rng).tensor_split(n_batches)
+
+
+def train(
+    model: Model,
+    rows: BatchSource,
+    *,
+    n_updates: int,
+    batch_size: int,
+    report_every: int,
+    batch_rng: torch.Generator,
+    noise_rng: torch.Generator,
+) -> Iterator[dict[str, float]]:
+    """Train a model for a budget of updates, whatever the number of rows.
+
+    Parameters
+    ----------
+    model : Model
+        Trained in place; frozen and in eval mode once the iterator is exhausted.
+    rows : BatchSource
+    n_updates, batch_size : int
+    report_every : int
+        Updates between two records.
+    batch_rng, noise_rng : torch.Generator
+        The first on the CPU, the second on the model's device.
+
+    Yields
+    ------
+    record : dict of str to float
+        ``n_iter``, the updates done; the mean of each loss since the last record;
+        ``seconds`` since the start.
+
+    Raises
+    ------
+    Diverged
+        When a loss or a weight is not finite at the time of a record.
+    """
+    started = time.perf_counter()
+    model.start_training(noise_rng)
+    sums: dict[str, Tensor] = {}
+    since = 0
+    finite_state: dict[str, Tensor] | None = None
+    positions = shuffled_batches(len(rows), batch_size, batch_rng)
+    for update in range(1, n_updates + 1):
+        losses = model.train_step(rows.batch(next(positions)))
+        # Sums stay on the device: reading them each time would stall it.
+        sums = {name: sums.get(name, 0) + loss for name, loss in losses.items()}
+        since += 1
+        if update % report_every and update != n_updates:
+            continue
+        record = {name: float(value) / since for name, value in sums.items()}
+        if not (all(map(torch.isfinite, sums.values())) and _all_finite(model)):
+            if finite_state is not None:
+                model.load_state_dict(finite_state)
+                model.finish_training()
+            raise Diverged(update, recovered=finite_state is not None)
+        state = model.state_dict()
+        finite_state = {name: value.clone() for name, value in state.items()}
+        sums, since = {}, 0
+        yield {
+            "n_iter": update,
+            **record,
+            "seconds": time.perf_counter() - started,
+        }
+    model.finish_training()
+
+
+def _all_finite(model: Model) -> bool:
+    return all(bool(torch.isfinite(p).all()) for p in model.parameters())

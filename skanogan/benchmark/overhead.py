@@ -1,0 +1,117 @@
+"""What the scikit-learn border costs: ``python -m`` this module.
+
+Times `AnoGANDetector` as constructed by default, fit and score of n rows of d columns,
+against a bare torch loop with the same networks, the same number of updates of the
+same batches, and nothing else: no validation, scaling, history, calibration or metric,
+and no scoring. Pairs are run in turn; the median of their ratios is printed.
+
+    python -m skanogan.benchmark.overhead --rows 5000 --columns 20 --pairs 5
+"""
+
+import argparse
+import statistics
+import sys
+import time
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.functional import softplus
+
+from skanogan import AnoGANDetector
+from skanogan.models._networks import LEAK
+
+__all__ = ["bare_loop", "main"]
+
+
+def bare_loop(X: np.ndarray, n_updates: int, batch_size: int = 128) -> None:
+    """The same training with nothing around it.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, d)
+    n_updates, batch_size : int
+    """
+    n, d = X.shape
+    rows = torch.from_numpy(X).float()
+    generator = nn.Sequential(
+        nn.Linear(d, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, d)
+    )
+    discriminator = nn.Sequential(
+        nn.Linear(d, 256),
+        nn.LeakyReLU(LEAK),
+        nn.Linear(256, 256),
+        nn.LeakyReLU(LEAK),
+        nn.Linear(256, 1),
+    )
+    g_adam, d_adam = (
+        torch.optim.Adam(network.parameters(), lr=2e-4, betas=(0.5, 0.999), fused=True)
+        for network in (generator, discriminator)
+    )
+    average = [p.detach().clone() for p in generator.parameters()]
+    order = torch.randperm(n)
+    for update in range(n_updates):
+        at = update * batch_size % n
+        if at + batch_size > n:
+            order, at = torch.randperm(n), 0
+        real = rows[order[at : at + batch_size]]
+        with torch.no_grad():
+            drawn = generator(torch.randn(len(real), d))
+        loss = softplus(-discriminator(real)).mean()
+        loss = loss + softplus(discriminator(drawn)).mean()
+        d_adam.zero_grad()
+        loss.backward()
+        d_adam.step()
+        discriminator.requires_grad_(False)
+        loss = softplus(-discriminator(generator(torch.randn(len(real), d)))).mean()
+        g_adam.zero_grad()
+        loss.backward()
+        g_adam.step()
+        discriminator.requires_grad_(True)
+        current = [p.detach() for p in generator.parameters()]
+        torch._foreach_lerp_(average, current, 0.001)
+
+
+def main(argv: "list[str] | None" = None) -> int:
+    """Print seconds and ratios.
+
+    Parameters
+    ----------
+    argv : list of str, default=None
+        Arguments; None for those of this process.
+
+    Returns
+    -------
+    status : int
+        0.
+    """
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--rows", type=int, default=5000)
+    parser.add_argument("--columns", type=int, default=20)
+    parser.add_argument("--pairs", type=int, default=5)
+    arguments = parser.parse_args(argv)
+    X = np.random.RandomState(0).normal(size=(arguments.rows, arguments.columns))
+    detector = AnoGANDetector(random_state=0, device="cpu")
+    bare_loop(X, 20)  # torch's first optimiser in a process costs a second
+    ours, bare = [], []
+    for _ in range(arguments.pairs):
+        started = time.perf_counter()
+        detector.fit(X).score_samples(X)
+        between = time.perf_counter()
+        bare_loop(X, detector.n_iter_)
+        bare.append(time.perf_counter() - between)
+        ours.append(between - started)
+    ratios = [a / b for a, b in zip(ours, bare, strict=True)]
+    print(f"fit + score of {X.shape}: median {statistics.median(ours):.2f} s")
+    print(
+        f"bare loop, {detector.n_iter_} updates: median {statistics.median(bare):.2f} s"
+    )
+    print(
+        f"ratio: median {statistics.median(ratios):.3f}, "
+        f"from {min(ratios):.3f} to {max(ratios):.3f}"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,26 @@
+"""Warnings and errors, each with a remedy in its message."""
+
+from sklearn.exceptions import ConvergenceWarning
+
+__all__ = [
+    "CollapseWarning",
+    "DeviceFallbackWarning",
+    "DivergenceError",
+    "DivergenceWarning",
+]
+
+
+class CollapseWarning(ConvergenceWarning):
+    """The generator draws nearly the same row for every latent."""
+
+
+class DivergenceWarning(ConvergenceWarning):
+    """Training became non-finite and went back to the last finite state."""
+
+
+class DivergenceError(RuntimeError):
+    """Training became non-finite before there was a state to go back to."""
+
+
+class DeviceFallbackWarning(UserWarning):
+    """A detector fitted on one device was opened on a machine without it."""

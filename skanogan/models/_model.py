@@ -1,0 +1,97 @@
+"""What a method must offer: the protocol between models, training and detectors."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Model", "chunked"]
+
+CHUNK = 1024
+"""Rows drawn or encoded at once where a model does so for itself, at fit."""
+
+
+class Model(nn.Module, ABC):
+    """A method as its paper writes it, on tensors.
+
+    Rows come in as X holds them: (n, d), or (n, C, H, W) for images, in any numeric
+    dtype and in X's units. A detector calls, in this order: `start_training`,
+    `train_step` for each batch, `finish_training`, `prepare_scoring`, and then
+    `score`, `reconstruct`, `embed` and `sample` as often as it likes.
+    """
+
+    @abstractmethod
+    def start_training(self, rng: torch.Generator) -> None:
+        """Make what only training needs: optimisers, averages, the random stream.
+
+        Parameters
+        ----------
+        rng : torch.Generator
+            On the model's device; all noise of training comes from it.
+        """
+
+    @abstractmethod
+    def train_step(self, x: Tensor) -> dict[str, Tensor]:
+        r"""All alternating updates of one batch, in the order of the paper.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, ...)
+
+        Returns
+        -------
+        losses : dict of str to scalar Tensor
+            Detached, on the device: reading them is left to the caller.
+        """
+
+    @abstractmethod
+    def finish_training(self) -> None:
+        """Drop what only training needs; freeze everything in eval mode."""
+
+    @abstractmethod
+    def prepare_scoring(self, x: Tensor, rng: torch.Generator) -> None:
+        r"""Fix everything that scores depend on beside the networks.
+
+        Parameters
+        ----------
+        x : Tensor of shape (m, ...)
+            Normal rows, some of those trained on.
+        rng : torch.Generator
+            On the CPU.
+        """
+
+    @abstractmethod
+    def score(self, x: Tensor) -> Tensor:
+        """Anomaly scores of shape (n,), higher = more anomalous."""
+
+    @abstractmethod
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """The closest normal thing, in the shape and units of x."""
+
+    @abstractmethod
+    def residual_map(self, x: Tensor) -> Tensor:
+        """|x - its closest normal thing| on the model's scale, in the shape of x."""
+
+    @abstractmethod
+    def embed(self, x: Tensor) -> Tensor:
+        """Features or codes of shape (n, p)."""
+
+    @abstractmethod
+    def sample(self, n_samples: int, rng: torch.Generator) -> Tensor:
+        """New normal rows in the units of X, from a generator on the CPU."""
+
+    @property
+    @abstractmethod
+    def floats_per_row(self) -> int:
+        """Roughly the numbers held for each row while it is scored."""
+
+    @abstractmethod
+    def collapse(self, x: Tensor) -> float:
+        """Variance of what the model draws over that of the rows x; 0 = one point."""
+
+
+def chunked(function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
+    """Apply a row-wise function to `CHUNK` rows at a time and join the results."""
+    chunks = torch.split(rows, CHUNK)
+    return torch.cat([function(chunk) for chunk in chunks])

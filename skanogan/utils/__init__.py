@@ -1,0 +1,1 @@
+"""Discovery of detectors, and the checks that each of them passes."""

@@ -1,0 +1,153 @@
+import numpy as np
+import pytest
+
+from skanogan.benchmark import UsageError
+from skanogan.benchmark._baselines import KNNDistance, MeanDistance, PCAReconstruction
+from skanogan.benchmark._conventions import PyODView, as_input, in_our_convention
+from skanogan.benchmark._detectors import find_detectors, split_names
+
+SIMPLE = [KNNDistance(), PCAReconstruction(), MeanDistance()]
+
+
+@pytest.mark.parametrize("detector", SIMPLE, ids=lambda detector: str(detector))
+def test_automatic_thresholds_flag_about_5_percent_of_new_normal_rows(detector):
+    rng = np.random.RandomState(0)
+    mixing = rng.normal(size=(4, 10))
+    X = rng.normal(size=(4000, 4)) @ mixing + 0.3 * rng.normal(size=(4000, 10))
+    flagged = detector.fit(X[:2000]).predict(X[2000:]) == -1
+    # 2,000 new rows: three standard deviations of a 5 % share are 1.5 %
+    assert flagged.mean() == pytest.approx(0.05, abs=0.02)
+
+
+def test_distance_to_the_mean_of_the_others_is_exact():
+    X = np.random.RandomState(0).normal(size=(7, 3))
+    detector = MeanDistance().fit(X)
+    expected = [
+        np.abs(X[i] - np.delete(X, i, axis=0).mean(axis=0)).sum() for i in range(7)
+    ]
+    np.testing.assert_allclose(detector._as_new(X), expected)
+
+
+@pytest.mark.parametrize("contamination", ["often", 0.0, 0.6])
+def test_simple_detectors_refuse_other_contaminations(contamination):
+    with pytest.raises(ValueError, match="expected 'auto' or a float"):
+        KNNDistance(contamination=contamination).fit(np.eye(5))
+
+
+def test_all_means_those_of_the_package_and_the_baselines():
+    names = [spec.name for spec in find_detectors("all")]
+    assert names == [
+        "PackageDetector",
+        "IsolationForest",
+        "OneClassSVM",
+        "LocalOutlierFactor",
+        "KNNDistance",
+        "PCAReconstruction",
+        "MeanDistance",
+    ]
+
+
+def test_names_are_split_only_outside_of_brackets():
+    text = "A(x=(1, 2), y='a,b)'), B,package.module:C(z=[1,2])"
+    assert split_names(text) == [
+        "A(x=(1, 2), y='a,b)')",
+        "B",
+        "package.module:C(z=[1,2])",
+    ]
+
+
+@pytest.mark.parametrize("path", ["own_detectors:Distance", "own_detectors.Distance"])
+def test_import_paths_take_literal_arguments(own_module, path):
+    (spec,) = find_detectors(f"{path}(radius=2.5)")
+    assert spec.make(3).get_params() == {
+        "radius": 2.5,
+        "random_state": 3,
+        "device": "auto",
+    }
+    assert spec.family == "other"
+
+
+def test_names_of_baselines_take_arguments():
+    (spec,) = find_detectors("LocalOutlierFactor(n_neighbors=7)")
+    assert spec.make().n_neighbors == 7
+    assert spec.make().novelty is True
+
+
+def test_what_the_user_sets_is_left_alone(own_module):
+    (spec,) = find_detectors("own_detectors:Distance(random_state=5, device='cpu')")
+    detector = spec.make(0, "cuda")
+    assert (detector.random_state, detector.device) == (5, "cpu")
+
+
+def test_the_device_is_handed_on(own_module):
+    (spec,) = find_detectors("own_detectors:Distance")
+    assert spec.make(0, "cuda").device == "cuda"
+
+
+def test_a_function_may_make_a_pipeline_and_its_seed_is_set(own_module):
+    (spec,) = find_detectors("own_detectors:pipeline")
+    assert spec.make(4)[-1].random_state == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("NoSuchDetector", "no detector is called 'NoSuchDetector'"),
+        ("no_such_module:Thing", "cannot be imported"),
+        ("sklearn.ensemble:NoSuchForest", "cannot be imported"),
+        ("KNNDistance(3)", "by name"),
+        ("KNNDistance(n_neighbors=open('x'))", "expected literals"),
+        ("KNNDistance(size=3)", "cannot be made"),
+        ("KNNDistance(n_neighbors=", "is no detector"),
+        ("builtins:dict", "has no fit method"),
+        ("", "no detectors are named"),
+    ],
+)
+def test_unusable_detectors_are_refused_with_a_reason(text, message):
+    with pytest.raises(UsageError, match=message):
+        find_detectors(text)
+
+
+def test_sign_and_labels_of_pyod_are_turned(own_module):
+    X = np.random.RandomState(0).normal(size=(100, 2))
+    queries = np.array([[0.0, 0.0], [9.0, 9.0]])
+    foreign = own_module.LikePyOD().fit(X)
+    turned = in_our_convention(foreign)
+    assert isinstance(turned, PyODView)
+    np.testing.assert_array_equal(foreign.predict(queries), [0, 1])
+    np.testing.assert_array_equal(turned.predict(queries), [1, -1])
+    normal, anomaly = turned.decision_function(queries)
+    assert anomaly < 0 < normal
+
+
+def test_pyod_at_the_end_of_a_pipeline_is_turned_too(own_module):
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    X = np.random.RandomState(0).normal(size=(100, 2))
+    pipeline = make_pipeline(StandardScaler(), own_module.LikePyOD()).fit(X)
+    turned = in_our_convention(pipeline)
+    np.testing.assert_array_equal(turned.predict([[0.0, 0.0], [9.0, 9.0]]), [1, -1])
+
+
+def test_detectors_of_scikit_learn_stay_as_they_are():
+    detector = MeanDistance().fit(np.eye(4))
+    assert in_our_convention(detector) is detector
+
+
+def test_images_are_flat_floats_for_those_that_take_only_tables(own_module):
+    images = np.full((5, 4, 4), 255, dtype=np.uint8)
+    flat = as_input(own_module.FlatOnly(), images)
+    assert flat.shape == (5, 16)
+    assert flat.dtype == np.float64
+    assert flat.max() == 255
+    assert as_input(own_module.TakesImages(), images) is images
+
+
+def test_the_detectors_of_this_package_are_found(monkeypatch):
+    monkeypatch.undo()
+    discovery = pytest.importorskip("skanogan.utils.discovery")
+    expected = [name for name, _ in discovery.all_detectors()]
+    specs = find_detectors("package") if expected else []
+    assert [spec.name for spec in specs] == expected
+    assert {spec.family for spec in specs} <= {"skanogan"}

@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+
+from skanogan import AnoGANDetector
+from skanogan._device import available_devices
+
+# Of this test process alone: the networks here are so small that a second thread costs
+# more than it saves, and pytest-xdist runs one process a core.
+torch.set_num_threads(1)
+
+
+def pytest_configure(config):
+    # Ten updates cannot fill the space of the data; the tests of the warning itself
+    # ask for it with pytest.warns, which this does not silence.
+    config.addinivalue_line(
+        "filterwarnings", "ignore::skanogan.exceptions.CollapseWarning"
+    )
+
+
+@pytest.fixture(params=["cpu", "cuda", "mps"])
+def device(request):
+    """Each kind of device; those that are not here are skipped."""
+    if request.param not in available_devices():
+        pytest.skip(f"no {request.param} device on this machine")
+    return request.param
+
+
+@pytest.fixture
+def blob():
+    """80 normal rows of 5 correlated columns, in units of their own."""
+    rng = np.random.RandomState(0)
+    X = rng.normal(size=(80, 2)) @ rng.normal(size=(2, 5)) + rng.normal(size=(80, 5))
+    return 10 + X * [1, 2, 5, 0.1, 1]
+
+
+@pytest.fixture
+def zeros():
+    """100 handwritten zeros of 8 x 8 pixels, 0 to 16."""
+    digits = load_digits()
+    return digits.images[digits.target == 0][:100]
+
+
+@pytest.fixture
+def make_detector():
+    """AnoGANDetector with budgets of a tenth of a second, and any parameters."""
+
+    def make(**parameters):
+        cheap = {
+            "max_iter": 10,
+            "n_candidates": 64,
+            "hidden_layer_sizes": (16, 16),
+            "n_filters": 4,
+            "latent_dim": 4,
+            "device": "cpu",
+            "random_state": 0,
+        }
+        return AnoGANDetector(**{**cheap, **parameters})
+
+    return make

@@ -1,0 +1,178 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.preprocessing import StandardScaler
+
+from skanogan import _inputs
+from skanogan._inputs import Rows, flatten_images, normal_rows, with_channels
+from skanogan.models._scaling import LIMIT, Scaling
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def table():
+    return np.random.RandomState(0).normal(5, 3, size=(20, 12))
+
+
+@pytest.mark.parametrize("resident", [True, False])
+def test_batches_hold_the_rows_asked_for(table, resident, monkeypatch):
+    if not resident:
+        monkeypatch.setattr(_inputs, "RESIDENT_BYTES", 0)
+    rows = Rows(table, None, CPU, np.array([3, 5, 7, 11]))
+    assert len(rows) == 4
+    batch = rows.batch(torch.tensor([2, 0]))
+    np.testing.assert_array_equal(batch.numpy(), table[[7, 3]])
+
+
+def test_images_come_out_channels_first(table):
+    images = table.reshape(20, 2, 3, 2)
+    batch = Rows(table, (2, 3, 2), CPU).batch(torch.arange(20))
+    np.testing.assert_array_equal(batch.numpy(), images.transpose(0, 3, 1, 2))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "expected"),
+    [
+        (np.uint8, torch.uint8),
+        (np.int16, torch.float32),
+        (np.float16, torch.float32),
+        (np.float32, torch.float32),
+        (np.int32, torch.float64),
+        (np.int64, torch.float64),
+        (np.float64, torch.float64),
+        (np.bool_, torch.float32),
+        (np.uint32, torch.float64),
+    ],
+)
+def test_no_dtype_loses_a_digit(dtype, expected):
+    values = np.array([[0, 1], [1, 0], [1, 1]]).astype(dtype)
+    if np.dtype(dtype).itemsize > 2 and np.dtype(dtype).kind in "iu":
+        values[0, 0] = np.iinfo(np.int32).max
+    batch = Rows(values, None, CPU).batch(torch.arange(3))
+    assert batch.dtype == expected
+    np.testing.assert_array_equal(batch.numpy(), values.astype(float))
+
+
+def test_a_batch_is_a_copy_of_read_only_rows(table):
+    table.setflags(write=False)
+    batch = Rows(table, None, CPU).batch(torch.arange(20))
+    batch += 1
+    assert table.max() + 1 == batch.max()
+
+
+def test_a_memmap_is_read_batch_by_batch(tmp_path, monkeypatch):
+    monkeypatch.setattr(_inputs, "RESIDENT_BYTES", 0)
+    values = np.arange(60, dtype=np.uint8).reshape(10, 6)
+    np.save(tmp_path / "rows.npy", values)
+    rows = Rows(np.load(tmp_path / "rows.npy", mmap_mode="r"), None, CPU)
+    np.testing.assert_array_equal(rows.batch(torch.tensor([4])).numpy(), values[4:5])
+    expected = StandardScaler().fit(values.astype(float))
+    np.testing.assert_allclose(rows.scaling().shift, expected.mean_)
+
+
+def test_chunks_cover_all_rows_in_order(table):
+    chunks = Rows(table, None, CPU).chunks(7)
+    assert [len(chunk) for chunk in chunks] == [7, 7, 6]
+    assert torch.equal(torch.cat(chunks), torch.arange(20))
+
+
+def test_some_rows_are_a_random_subset(table):
+    rows = Rows(table, None, CPU)
+    found = rows.some(5, np.random.RandomState(0)).numpy()
+    assert len({tuple(row) for row in found} & {tuple(row) for row in table}) == 5
+    assert len(rows.some(100, np.random.RandomState(0))) == 20
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, 500, 16 * 2**20])
+def test_columns_are_standardised_as_scikit_learn_does(table, chunk_bytes, monkeypatch):
+    monkeypatch.setattr(_inputs, "CHUNK_BYTES", chunk_bytes)
+    table[:, 0] = 3.0  # a constant column is not divided by 0
+    kept = np.arange(5, 20)
+    scaling = Rows(table, None, CPU, kept).scaling()
+    expected = StandardScaler().fit(table[kept])
+    scaled = scaling(torch.from_numpy(table), torch.float64)
+    np.testing.assert_allclose(scaled, expected.transform(table), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("values", "low", "high"),
+    [
+        (np.full((4, 4), 7, np.uint8), 0, 255),
+        (np.arange(16.0).reshape(4, 4), 0, 15),
+        (np.full((4, 4), 3.0), 2, 4),
+    ],
+)
+def test_pixels_go_to_minus_1_to_1(values, low, high):
+    scaling = Rows(values, (2, 2, 1), CPU).scaling()
+    ends = scaling(torch.tensor([low, high]).double(), torch.float64)
+    assert ends.tolist() == [-1, 1]
+
+
+def test_scaling_and_its_inverse_agree(table):
+    scaling = Rows(table, None, CPU).scaling()
+    x = torch.from_numpy(table)
+    torch.testing.assert_close(scaling.inverse(scaling(x, torch.float64)), x)
+
+
+def test_scaled_values_are_bounded():
+    scaling = Scaling.to_unit_box(0, 1)
+    scaled = scaling(torch.tensor([-1e300, 1e300], dtype=torch.float64), torch.float32)
+    assert scaled.tolist() == [-LIMIT, LIMIT]
+
+
+def test_scaling_keeps_float64_whatever_the_networks_are_cast_to():
+    scaling = Scaling.to_unit_box(1e9, 1e9 + 2)
+    for cast in (scaling.float, scaling.half, lambda: scaling.to(torch.float32)):
+        cast()
+        scaled = scaling(torch.tensor([1e9 + 0.5], dtype=torch.float64), torch.float32)
+        assert scaled.item() == -0.5
+
+
+@pytest.mark.parametrize("shape", [(5, 4, 3), (5, 4, 3, 2)])
+def test_images_are_flattened_with_channels_last(shape):
+    images = np.arange(np.prod(shape)).reshape(shape)
+    for X in (images, images.tolist()):
+        flat, found = flatten_images(X)
+        assert found == shape[1:]
+        np.testing.assert_array_equal(flat, images.reshape(5, -1))
+
+
+@pytest.mark.parametrize("X", [np.zeros((3, 2)), [[1, 2], [3, 4]], [[1, 2], [3]], "a"])
+def test_what_is_no_image_is_passed_on(X):
+    assert flatten_images(X)[1] is None
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        (None, None),
+        ((8, 9), (8, 9, 1)),
+        ([8, 9], (8, 9, 1)),
+        ((8, 9, 3), (8, 9, 3)),
+        ((np.int64(8), 9), (8, 9, 1)),
+    ],
+)
+def test_a_shape_without_channels_has_one(shape, expected):
+    assert with_channels(shape) == expected
+
+
+@pytest.mark.parametrize("shape", [(8,), (8, 8, 1, 1), (8, 0), (8, -1), (8, 8.0)])
+def test_a_shape_that_is_none_is_refused(shape):
+    with pytest.raises(ValueError, match=r"image_shape=.*\(height, width\) or"):
+        with_channels(shape)
+
+
+@pytest.mark.parametrize(
+    ("y", "expected"),
+    [
+        (None, [0, 1, 2]),
+        ([1, 1, 1], [0, 1, 2]),
+        ([1, -1, 1], [0, 2]),
+        ([[1], [-1], [1]], [0, 2]),
+        (np.array([1.0, -1.0, 1.0]), [0, 2]),
+        ([-1, -1, -1], []),
+    ],
+)
+def test_rows_to_learn_from(y, expected):
+    assert normal_rows(y, 3).tolist() == expected

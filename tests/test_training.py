@@ -1,0 +1,246 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from skanogan._training import Diverged, shuffled_batches, train
+from skanogan.exceptions import DivergenceError, DivergenceWarning
+from skanogan.models import AnoGAN, Model
+
+
+class Counter(Model):
+    """Its one weight counts the updates, and its loss is that number."""
+
+    def __init__(self, nan_after=None, nan_in="loss"):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(()))
+        self.nan_after = nan_after
+        self.nan_in = nan_in
+        self.finished = False
+
+    def start_training(self, rng):
+        self.noise = rng
+
+    def train_step(self, x):
+        with torch.no_grad():
+            self.weight += 1
+        loss = self.weight.detach().clone()
+        if self.nan_after is not None and float(loss) > self.nan_after:
+            broken = loss if self.nan_in == "loss" else self.weight
+            with torch.no_grad():
+                broken += torch.nan
+        return {"loss": loss}
+
+    def finish_training(self):
+        self.finished = True
+
+    def prepare_scoring(self, x, rng): ...
+    def score(self, x): ...
+    def reconstruct(self, x): ...
+    def residual_map(self, x): ...
+    def embed(self, x): ...
+    def sample(self, n_samples, rng): ...
+    def collapse(self, x): ...
+
+    @property
+    def floats_per_row(self):
+        return 1
+
+
+class Recorded:
+    """Rows that remember which of them were asked for."""
+
+    def __init__(self, n):
+        self.n = n
+        self.asked = []
+
+    def __len__(self):
+        return self.n
+
+    def batch(self, at):
+        self.asked.append(at.tolist())
+        return at[:, None].float()
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def run(model, rows, n_updates=20, batch_size=4, report_every=5, seed=0):
+    return list(
+        train(
+            model,
+            rows,
+            n_updates=n_updates,
+            batch_size=batch_size,
+            report_every=report_every,
+            batch_rng=generator(seed),
+            noise_rng=generator(1),
+        )
+    )
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 7, 63, 64, 65, 130, 1000])
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 64, 128])
+def test_every_row_is_seen_once_an_epoch(n, batch_size):
+    # Regression: one mini-batch per "epoch" in PyOD's AnoGAN.
+    batches = shuffled_batches(n, batch_size, generator())
+    for _ in range(3):
+        epoch = []
+        while len(epoch) < n:
+            epoch += next(batches).tolist()
+        assert sorted(epoch) == list(range(n))
+
+
+@pytest.mark.parametrize("batch_size", [2, 3, 5, 64, 128])
+def test_batches_are_nearly_equal_and_none_is_one_row(batch_size):
+    for n in range(2, 300):
+        batches = shuffled_batches(n, batch_size, generator())
+        sizes = []
+        while sum(sizes) < n:
+            sizes.append(len(next(batches)))
+        assert max(sizes) - min(sizes) <= 1, (n, sizes)
+        assert min(sizes) > 1, (n, sizes)
+        assert max(sizes) < 1.5 * batch_size + 1, (n, sizes)
+
+
+def test_one_row_more_than_a_batch_makes_one_batch():
+    assert len(next(shuffled_batches(130, 128, generator()))) == 130
+
+
+def test_epochs_are_shuffled_anew():
+    batches = shuffled_batches(100, 100, generator())
+    assert next(batches).tolist() != next(batches).tolist()
+
+
+def test_order_of_rows_is_that_of_the_seed():
+    first, again, other = (
+        next(shuffled_batches(50, 50, generator(seed))).tolist() for seed in (0, 0, 1)
+    )
+    assert first == again
+    assert first != other
+
+
+def test_training_takes_as_many_updates_as_asked_whatever_the_number_of_rows():
+    for n in (2, 10, 1000):
+        model, rows = Counter(), Recorded(n)
+        run(model, rows, n_updates=17)
+        assert model.weight.item() == 17
+        assert len(rows.asked) == 17
+        assert model.finished
+
+
+def test_records_hold_the_mean_of_the_losses_since_the_last_one():
+    records = run(Counter(), Recorded(10), n_updates=12, report_every=5)
+    assert [record["n_iter"] for record in records] == [5, 10, 12]
+    assert [record["loss"] for record in records] == [3.0, 8.0, 11.5]
+    seconds = [record["seconds"] for record in records]
+    assert seconds == sorted(seconds)
+
+
+def test_the_caller_can_stop_the_training():
+    model = Counter()
+    loop = train(
+        model,
+        Recorded(10),
+        n_updates=100,
+        batch_size=4,
+        report_every=5,
+        batch_rng=generator(),
+        noise_rng=generator(),
+    )
+    next(loop)
+    loop.close()
+    assert model.weight.item() == 5
+
+
+@pytest.mark.parametrize("nan_in", ["loss", "weight"])
+def test_divergence_goes_back_to_the_last_finite_record(nan_in):
+    model = Counter(nan_after=13, nan_in=nan_in)
+    with pytest.raises(Diverged) as error:
+        run(model, Recorded(10))
+    assert error.value.recovered
+    assert error.value.update == 15
+    assert model.weight.item() == 10
+    assert model.finished
+
+
+def test_divergence_before_the_first_record_is_not_recovered():
+    with pytest.raises(Diverged) as error:
+        run(Counter(nan_after=2), Recorded(10))
+    assert not error.value.recovered
+    assert error.value.update == 5
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_detector_that_diverges_at_once_says_so_and_what_to_do(make_detector, blob):
+    detector = make_detector(learning_rate=1e30)
+    with pytest.raises(
+        DivergenceError, match=r"within its first 1 updates.*Lower learning_rate"
+    ):
+        detector.fit(blob)
+    assert not hasattr(detector, "model_")
+
+
+@pytest.fixture
+def diverging_after(monkeypatch):
+    """Make AnoGAN's updates NaN after some of them."""
+
+    def diverge(n_updates):
+        step, count = AnoGAN.train_step, [0]
+
+        def broken(self, x):
+            losses = step(self, x)
+            count[0] += 1
+            if count[0] > n_updates:
+                with torch.no_grad():
+                    next(self.generator.parameters()).fill_(torch.nan)
+            return losses
+
+        monkeypatch.setattr(AnoGAN, "train_step", broken)
+
+    return diverge
+
+
+def test_a_detector_that_diverges_later_keeps_its_last_finite_state(
+    make_detector, blob, diverging_after
+):
+    healthy = make_detector(max_iter=33).fit(blob)
+    diverging_after(33)
+    detector = make_detector(max_iter=60)  # a record every 3 updates
+    with pytest.warns(
+        DivergenceWarning,
+        match=r"by update 36 of 60; .* state of update 33\. Lower learning_rate",
+    ) as caught:
+        detector.fit(blob)
+    assert caught[0].filename == __file__
+    assert detector.n_iter_ == 33
+    assert detector.history_[-1]["n_iter"] == 33
+    assert np.array_equal(detector.score_samples(blob), healthy.score_samples(blob))
+
+
+def test_a_warm_start_that_diverges_leaves_the_first_fit(
+    make_detector, blob, diverging_after
+):
+    detector = make_detector(warm_start=True).fit(blob)
+    scores = detector.score_samples(blob)
+    diverging_after(0)
+    with pytest.raises(DivergenceError):
+        detector.fit(blob)
+    assert np.array_equal(detector.score_samples(blob), scores)
+    assert detector.n_iter_ == 10
+
+
+@pytest.mark.parametrize("kind", ["table", "images"])
+def test_training_reduces_the_residual_of_normal_rows_far_from_zero(
+    make_detector, blob, zeros, kind
+):
+    # Regression: rows around 100 under a tanh that ends at 1.
+    X = (blob if kind == "table" else zeros) + 100
+    search = {"anomaly_score": "residual", "start": "random", "n_steps": 30}
+    residuals = [
+        make_detector(max_iter=n, learning_rate=2e-3, **search).fit(X).score_samples(X)
+        for n in (1, 300)
+    ]
+    assert np.isfinite(residuals).all()
+    assert np.mean(residuals[1]) > np.mean(residuals[0])
