@@ -100,8 +100,9 @@ class AnoGANDetector(BaseDetector):
     prior_weight : float, default=0.0
         Weight of the prior in the search and the score: of the squared norm of z for
         the normal prior, of the squared distance to the box for the uniform one.
-    whitening_floor : float, default=0.003
-        Share of the mean variance added to every direction before whitening.
+    whitening_floor : float or "auto", default="auto"
+        Share of the mean variance added to every direction before whitening. "auto" is
+        0.1 for images, where the features are many and alike, and 0.001 for tables.
     validation_fraction : float or "auto", default="auto"
         Share of the normal rows held out of training to calibrate the threshold.
         "auto" is a tenth, or up to a fifth where a tenth is fewer than 20 rows.
@@ -209,7 +210,10 @@ class AnoGANDetector(BaseDetector):
         "step_size": [Interval(Real, 0, None, closed="neither")],
         "discrimination_weight": [Interval(Real, 0, 1, closed="both")],
         "prior_weight": [Interval(Real, 0, None, closed="left")],
-        "whitening_floor": [Interval(Real, 0, None, closed="neither")],
+        "whitening_floor": [
+            StrOptions({"auto"}),
+            Interval(Real, 0, None, closed="neither"),
+        ],
     }
 
     def __init__(
@@ -238,7 +242,7 @@ class AnoGANDetector(BaseDetector):
         step_size: float = 0.05,
         discrimination_weight: float = 0.1,
         prior_weight: float = 0.0,
-        whitening_floor: float = 0.003,
+        whitening_floor: float | str = "auto",
         validation_fraction: float | str = "auto",
         contamination: float | str = "auto",
         scoring_dtype: str = "auto",
@@ -312,7 +316,7 @@ class AnoGANDetector(BaseDetector):
                 step_size=self.step_size,
                 discrimination_weight=self.discrimination_weight,
                 prior_weight=self.prior_weight,
-                whitening_floor=self.whitening_floor,
+                whitening_floor=self._resolve_whitening_floor(row_shape),
                 whitening_rank=WHITENING_RANK,
             ),
         )
@@ -330,6 +334,11 @@ class AnoGANDetector(BaseDetector):
                 "dimension of the latents that your generator takes."
             )
         return 32 if convolutional else min(math.prod(row_shape), 64)
+
+    def _resolve_whitening_floor(self, row_shape: tuple[int, ...]) -> float:
+        if self.whitening_floor == "auto":
+            return 0.1 if len(row_shape) == 3 else 0.001
+        return float(self.whitening_floor)
 
     def _make_generator(
         self,

@@ -84,7 +84,7 @@ def test_cross_validation_takes_images(make_detector, zeros):
     X = np.concatenate([zeros, 16 - zeros[:50]])
     y = np.repeat([1, -1], [100, 50])
     scores = cross_val_score(
-        make_detector(),
+        make_detector(max_iter=150),
         X,
         y,
         scoring="roc_auc",
