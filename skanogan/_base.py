@@ -37,7 +37,7 @@ FALSE_ALARM_RATE = 0.05
 """What ``contamination="auto"`` aims at on new normal rows."""
 
 REFERENCE_ROWS = 2048
-"""Training rows that scores are normalised by; more did not change them."""
+"""Most training rows the scoring is prepared on: a matrix this size is decomposed."""
 
 N_RECORDS = 20
 """Rows of `history_` for a fit."""
