@@ -25,6 +25,7 @@ from sklearn.metrics import roc_auc_score
 from tqdm.auto import tqdm
 
 from skanogan import AnoGANDetector
+from skanogan._base import REFERENCE_ROWS
 from skanogan._inputs import Rows
 from skanogan.benchmark._tasks import Task, load_tasks
 
@@ -103,7 +104,7 @@ def _scoring_variants(
     default = model.search
     flat = np.asarray(X_train).reshape(len(X_train), -1)
     rows = Rows(flat, detector.image_shape_, detector.device_)
-    reference = rows.some(2048, np.random.RandomState(0))
+    reference = rows.some(REFERENCE_ROWS, np.random.RandomState(0))
     for name, changes in SCORING.items():
         model.search = dataclasses.replace(default, **changes)
         with torch.no_grad():
