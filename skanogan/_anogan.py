@@ -9,6 +9,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from skanogan._backbone import (
+    check_hidden_layer_sizes,
+    is_convolutional,
+    whitening_floor,
+)
 from skanogan._base import BaseDetector
 from skanogan._compat import Interval, StrOptions
 from skanogan._inputs import Rows
@@ -18,11 +23,6 @@ from skanogan.models._losses import ADVERSARIAL_LOSSES
 from skanogan.models._prior import PRIORS, Prior
 
 __all__ = ["AnoGANDetector"]
-
-SMALLEST_SIDE = 8
-"""Of an image for the convolutional networks: one halving leaves 4 pixels."""
-
-WHITENING_RANK = 256
 
 
 class AnoGANDetector(BaseDetector):
@@ -216,6 +216,8 @@ class AnoGANDetector(BaseDetector):
         ],
     }
 
+    _advice_on_training = "Lower learning_rate, or set gradient_penalty=1."
+
     def __init__(
         self,
         *,
@@ -286,13 +288,8 @@ class AnoGANDetector(BaseDetector):
     def _make_model(
         self, rows: Rows, row_shape: tuple[int, ...], rng: torch.Generator
     ) -> AnoGAN:
-        sizes = self.hidden_layer_sizes
-        if not all(isinstance(size, Integral) and size > 0 for size in sizes):
-            raise ValueError(
-                f"hidden_layer_sizes={sizes!r}: a tuple of positive integers was "
-                "expected, for instance (256, 256)."
-            )
-        convolutional = self._is_convolutional(row_shape)
+        check_hidden_layer_sizes(self.hidden_layer_sizes)
+        convolutional = is_convolutional(self.backbone, row_shape)
         latent_dim = self._resolve_latent_dim(row_shape, convolutional)
         model = AnoGAN(
             self._make_generator(latent_dim, row_shape, convolutional, rng),
@@ -316,8 +313,7 @@ class AnoGANDetector(BaseDetector):
                 step_size=self.step_size,
                 discrimination_weight=self.discrimination_weight,
                 prior_weight=self.prior_weight,
-                whitening_floor=self._resolve_whitening_floor(row_shape),
-                whitening_rank=WHITENING_RANK,
+                whitening_floor=whitening_floor(self.whitening_floor, row_shape),
             ),
         )
         _check_shapes(model, row_shape)
@@ -334,11 +330,6 @@ class AnoGANDetector(BaseDetector):
                 "dimension of the latents that your generator takes."
             )
         return 32 if convolutional else min(math.prod(row_shape), 64)
-
-    def _resolve_whitening_floor(self, row_shape: tuple[int, ...]) -> float:
-        if self.whitening_floor == "auto":
-            return 0.1 if len(row_shape) == 3 else 0.001
-        return float(self.whitening_floor)
 
     def _make_generator(
         self,
@@ -381,17 +372,6 @@ class AnoGANDetector(BaseDetector):
             ),
             rng,
         )
-
-    def _is_convolutional(self, row_shape: tuple[int, ...]) -> bool:
-        large_enough = len(row_shape) == 3 and min(row_shape[:2]) >= SMALLEST_SIDE
-        if self.backbone == "convolutional" and not large_enough:
-            got = f"images of shape {row_shape}" if len(row_shape) == 3 else "flat rows"
-            raise ValueError(
-                f'backbone="convolutional" needs images with sides of {SMALLEST_SIDE} '
-                f"pixels or more: got {got}. Pass (n, H, W) arrays, set image_shape, "
-                'or use backbone="mlp".'
-            )
-        return large_enough if self.backbone == "auto" else self.backbone != "mlp"
 
 
 def _check_shapes(model: AnoGAN, row_shape: tuple[int, ...]) -> None:

@@ -37,13 +37,14 @@ FALSE_ALARM_RATE = 0.05
 """What ``contamination="auto"`` aims at on new normal rows."""
 
 REFERENCE_ROWS = 2048
-"""Most training rows the scoring is prepared on: a matrix this size is decomposed."""
+"""Most training rows the scoring is prepared on (a matrix this size is decomposed), and
+most held-out rows that states are compared on."""
 
 N_RECORDS = 20
 """Rows of `history_` for a fit."""
 
 COLLAPSE = 0.05
-"""Below this share of the data's variance the generator counts as collapsed."""
+"""Below this share of the data's variance what the model draws counts as collapsed."""
 
 
 class BaseDetector(OutlierMixin, BaseEstimator, ABC):
@@ -72,6 +73,9 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
         "device": [str, torch.device],
         "random_state": ["random_state"],
     }
+
+    _advice_on_training: ClassVar[str]
+    """What to change when training diverges or collapses."""
 
     # Parameters that each detector's __init__ sets.
     image_shape: tuple[int, ...] | None
@@ -177,7 +181,9 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
                     "parameter that sets their sizes has changed since the first fit. "
                     "Use warm_start=False."
                 ) from error
-        history += self._train(model, rows, seeds, history)
+        unseen = order[: min(n_held_out, REFERENCE_ROWS)]
+        unseen_rows = Rows(values, self.image_shape_, device, unseen).all()
+        history += self._train(model, rows, unseen_rows, seeds, history)
 
         is_image = self.image_shape_ is not None
         model.to(resolve_dtype(self.scoring_dtype, is_image, device))
@@ -185,7 +191,7 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
         with torch.no_grad():
             rng = torch.Generator().manual_seed(int(seeds[3]))
             model.prepare_scoring(reference, rng)
-            _warn_of_collapse(model, reference)
+            self._warn_of_collapse(model, reference)
         self.model_ = model
         self.device_ = device
         self.history_ = history
@@ -194,7 +200,12 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
         return self
 
     def _train(
-        self, model: Model, rows: Rows, seeds: np.ndarray, before: list[dict]
+        self,
+        model: Model,
+        rows: Rows,
+        held_out: Tensor,
+        seeds: np.ndarray,
+        before: list[dict],
     ) -> list[dict[str, float]]:
         """Drive the training loop: collect records, draw the bar, report failures."""
         done = before[-1]["n_iter"] if before else 0
@@ -207,6 +218,7 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
             report_every=max(1, self.max_iter // N_RECORDS),
             batch_rng=torch.Generator().manual_seed(int(seeds[1])),
             noise_rng=torch.Generator(rows.device).manual_seed(int(seeds[2])),
+            held_out=held_out,
         )
         try:
             with (
@@ -219,20 +231,32 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
                     report(record)
                     records.append({**record, "n_iter": done + record["n_iter"]})
         except Diverged as error:
-            advice = "Lower learning_rate, or set gradient_penalty=1."
-            if not error.recovered:
+            advice = self._advice_on_training
+            if error.kept is None:
                 raise DivergenceError(
                     f"Training became non-finite within its first {error.update} "
                     f"updates, before there was a state to go back to. {advice}"
                 ) from error
             warnings.warn(
-                f"Training became non-finite by update {error.update} of "
-                f"{self.max_iter}; the detector keeps the state of update "
-                f"{records[-1]['n_iter']}. {advice}",
+                f"Training became non-finite by update {done + error.update} of "
+                f"{done + self.max_iter}; the detector keeps the state of update "
+                f"{done + error.kept}. {advice}",
                 DivergenceWarning,
                 stacklevel=5,
             )
         return records
+
+    def _warn_of_collapse(self, model: Model, rows: Tensor) -> None:
+        ratio = model.collapse(rows)
+        if ratio < COLLAPSE:
+            warnings.warn(
+                f"The model has collapsed: the rows it draws have {ratio:.1%} of the "
+                "variance of the training rows, so most normal rows will look "
+                f"anomalous. {self._advice_on_training} More updates (max_iter) or "
+                "another random_state may also help.",
+                CollapseWarning,
+                stacklevel=5,
+            )
 
     def _offset(
         self, values: np.ndarray, normal: np.ndarray, held_out: np.ndarray
@@ -339,7 +363,7 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
         Returns
         -------
         embedding : ndarray of shape (n_samples, d), float64
-            The discriminator's features for AnoGAN.
+            The discriminator's features for AnoGAN, the code for OCGAN.
         """
         values = self._check_fitted_rows(X)
         return self._in_chunks(self.model_.embed, values)
@@ -492,15 +516,3 @@ def _to_numpy(rows: Tensor) -> np.ndarray:
     if rows.ndim == 4:
         rows = rows.permute(0, 2, 3, 1)
     return rows.cpu().to(torch.float64).numpy()
-
-
-def _warn_of_collapse(model: Model, rows: Tensor) -> None:
-    ratio = model.collapse(rows)
-    if ratio < COLLAPSE:
-        warnings.warn(
-            f"The generator has collapsed: its rows have {ratio:.1%} of the variance "
-            "of the training rows, so most normal rows will look anomalous. Try "
-            "gradient_penalty=1, more updates (max_iter), or another random_state.",
-            CollapseWarning,
-            stacklevel=5,
-        )

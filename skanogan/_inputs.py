@@ -72,6 +72,10 @@ class Rows:
         """Positions of consecutive chunks of at most `length` rows."""
         return list(torch.arange(len(self)).split(length))
 
+    def all(self) -> Tensor:
+        """All these rows at once."""
+        return self.batch(torch.arange(len(self)))
+
     def some(self, n: int, rng: np.random.RandomState) -> Tensor:
         """A random subset of at most `n` rows."""
         at = rng.permutation(len(self))[:n]

@@ -1,5 +1,6 @@
 """The training loop, a generator of records. Whoever drives it keeps them or stops."""
 
+import math
 import time
 from collections.abc import Iterator
 from typing import Protocol
@@ -10,6 +11,10 @@ from torch import Tensor
 from skanogan.models import Model
 
 __all__ = ["BatchSource", "Diverged", "shuffled_batches", "train"]
+
+
+VALIDATION_CHUNK = 256
+"""Held-out rows rebuilt at once."""
 
 
 class BatchSource(Protocol):
@@ -29,15 +34,15 @@ class Diverged(Exception):
     ----------
     update : int
         The update by which it was noticed.
-    recovered : bool
-        Whether the model is back in the finite state of the last record, and frozen;
-        False before the first record, when there is no such state.
+    kept : int or None
+        The update whose state the model is back in, and frozen; None before the first
+        record, when there is no such state.
     """
 
-    def __init__(self, update: int, recovered: bool) -> None:
-        super().__init__(update, recovered)
+    def __init__(self, update: int, kept: int | None) -> None:
+        super().__init__(update, kept)
         self.update = update
-        self.recovered = recovered
+        self.kept = kept
 
 
 def shuffled_batches(
@@ -73,6 +78,7 @@ def train(
     report_every: int,
     batch_rng: torch.Generator,
     noise_rng: torch.Generator,
+    held_out: Tensor | None = None,
 ) -> Iterator[dict[str, float]]:
     """Train a model for a budget of updates, whatever the number of rows.
 
@@ -86,12 +92,15 @@ def train(
         Updates between two records.
     batch_rng, noise_rng : torch.Generator
         The first on the CPU, the second on the model's device.
+    held_out : Tensor, default=None
+        Rows for the model's `validation_error`, if it has one: of the states at the
+        records, the one with the least mean error is the one that is kept.
 
     Yields
     ------
     record : dict of str to float
         ``n_iter``, the updates done; the mean of each loss since the last record;
-        ``seconds`` since the start.
+        ``validation_error``, where the model has one; ``seconds`` since the start.
 
     Raises
     ------
@@ -102,7 +111,9 @@ def train(
     model.start_training(noise_rng)
     sums: dict[str, Tensor] = {}
     since = 0
-    finite_state: dict[str, Tensor] | None = None
+    kept: int | None = None
+    kept_state: dict[str, Tensor] = {}
+    least = math.inf
     positions = shuffled_batches(len(rows), batch_size, batch_rng)
     for update in range(1, n_updates + 1):
         losses = model.train_step(rows.batch(next(positions)))
@@ -112,20 +123,42 @@ def train(
         if update % report_every and update != n_updates:
             continue
         record = {name: float(value) / since for name, value in sums.items()}
-        if not (all(map(torch.isfinite, sums.values())) and _all_finite(model)):
-            if finite_state is not None:
-                model.load_state_dict(finite_state)
+        error = _validation_error(model, held_out)
+        if error is not None:
+            record["validation_error"] = error
+        finite = all(map(math.isfinite, record.values())) and _all_finite(model)
+        if not finite:
+            if kept is not None:
+                model.load_state_dict(kept_state)
                 model.finish_training()
-            raise Diverged(update, recovered=finite_state is not None)
-        state = model.state_dict()
-        finite_state = {name: value.clone() for name, value in state.items()}
+            raise Diverged(update, kept)
+        if error is None or error < least:
+            least = math.inf if error is None else error
+            kept = update
+            state = model.state_dict()
+            kept_state = {name: value.clone() for name, value in state.items()}
         sums, since = {}, 0
         yield {
             "n_iter": update,
             **record,
             "seconds": time.perf_counter() - started,
         }
+    model.load_state_dict(kept_state)
     model.finish_training()
+
+
+def _validation_error(model: Model, held_out: Tensor | None) -> float | None:
+    """The mean error on these rows, if there are rows and the model has an error."""
+    if held_out is None:
+        return None
+    sums = []
+    with torch.no_grad():
+        for chunk in torch.split(held_out, VALIDATION_CHUNK):
+            errors = model.validation_error(chunk)
+            if errors is None:
+                return None
+            sums.append(errors.sum(dtype=torch.float32))
+    return float(torch.stack(sums).sum()) / len(held_out)
 
 
 def _all_finite(model: Model) -> bool:

@@ -330,7 +330,7 @@ def test_a_collapsed_generator_is_told_with_a_remedy(make_detector, blob):
         generator.weight.zero_()
     detector = make_detector(generator=generator, max_iter=1, learning_rate=1e-9)
     with pytest.warns(
-        CollapseWarning, match=r"0\.0% of the variance.*Try gradient_penalty=1"
+        CollapseWarning, match=r"0\.0% of the variance.*gradient_penalty=1"
     ) as caught:
         detector.fit(blob)
     assert caught[0].filename == __file__

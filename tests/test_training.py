@@ -47,6 +47,28 @@ class Counter(Model):
         return 1
 
 
+class Validated(Counter):
+    """After n updates its error on each held-out row is the n-th of those given."""
+
+    def __init__(self, errors, **parameters):
+        super().__init__(**parameters)
+        self.errors = errors
+        self.n_updates = 0
+        self.trained_on = []
+        self.validated_on = []
+
+    def train_step(self, x):
+        self.n_updates += 1
+        self.trained_on += x.flatten().tolist()
+        return super().train_step(x)
+
+    def validation_error(self, x):
+        assert not torch.is_grad_enabled()
+        self.validated_on.append(x.flatten().tolist())
+        error = self.errors[self.n_updates - 1]
+        return None if error is None else torch.full((len(x),), error)
+
+
 class Recorded:
     """Rows that remember which of them were asked for."""
 
@@ -66,7 +88,7 @@ def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def run(model, rows, n_updates=20, batch_size=4, report_every=5, seed=0):
+def run(model, rows, n_updates=20, batch_size=4, report_every=5, seed=0, held_out=None):
     return list(
         train(
             model,
@@ -76,6 +98,7 @@ def run(model, rows, n_updates=20, batch_size=4, report_every=5, seed=0):
             report_every=report_every,
             batch_rng=generator(seed),
             noise_rng=generator(1),
+            held_out=held_out,
         )
     )
 
@@ -159,7 +182,7 @@ def test_divergence_goes_back_to_the_last_finite_record(nan_in):
     model = Counter(nan_after=13, nan_in=nan_in)
     with pytest.raises(Diverged) as error:
         run(model, Recorded(10))
-    assert error.value.recovered
+    assert error.value.kept == 10
     assert error.value.update == 15
     assert model.weight.item() == 10
     assert model.finished
@@ -168,8 +191,107 @@ def test_divergence_goes_back_to_the_last_finite_record(nan_in):
 def test_divergence_before_the_first_record_is_not_recovered():
     with pytest.raises(Diverged) as error:
         run(Counter(nan_after=2), Recorded(10))
-    assert not error.value.recovered
+    assert error.value.kept is None
     assert error.value.update == 5
+
+
+HELD_OUT = torch.arange(100, 107)[:, None].float()
+
+
+def validated(errors, held_out=HELD_OUT, **parameters):
+    """A model trained with a record after every update, and the records."""
+    model = Validated(errors, **parameters)
+    rows = Recorded(10)
+    records = run(model, rows, n_updates=len(errors), report_every=1, held_out=held_out)
+    return model, records
+
+
+@pytest.mark.parametrize(
+    ("errors", "best"),
+    [
+        ([4.0, 2.0, 3.0, 5.0], 2),
+        ([4.0, 3.0, 2.0, 1.0], 4),
+        ([1.0, 2.0, 3.0, 4.0], 1),
+        ([3.0, 1.0, 2.0, 0.5], 4),
+    ],
+)
+def test_the_state_with_the_least_validation_error_is_kept(errors, best):
+    model, _ = validated(errors)
+    assert model.weight.item() == best
+    assert model.finished
+
+
+def test_without_a_validation_error_the_last_state_is_kept():
+    model, records = validated([None, None, None])
+    assert model.weight.item() == 3
+    assert all("validation_error" not in record for record in records)
+
+
+def test_without_held_out_rows_the_last_state_is_kept_and_no_error_asked_for():
+    model, records = validated([1.0, 2.0, 3.0], held_out=None)
+    assert model.weight.item() == 3
+    assert model.validated_on == []
+    assert all("validation_error" not in record for record in records)
+
+
+def test_records_hold_the_validation_error():
+    _, records = validated([4.0, 2.0, 3.0])
+    assert [record["validation_error"] for record in records] == [4.0, 2.0, 3.0]
+
+
+def test_only_the_states_of_records_are_compared():
+    errors = [0.0, 4.0, 1.0, 3.0]
+    model = Validated(errors)
+    run(model, Recorded(10), n_updates=4, report_every=2, held_out=HELD_OUT)
+    assert model.weight.item() == 4
+    assert len(model.validated_on) == 2
+
+
+def test_held_out_rows_are_compared_on_and_never_trained_on():
+    model, _ = validated([2.0, 1.0, 3.0])
+    held_out = HELD_OUT.flatten().tolist()
+    assert model.validated_on == [held_out] * 3
+    assert not set(model.trained_on) & set(held_out)
+
+
+def test_the_validation_error_is_the_mean_over_rows_that_are_rebuilt_in_chunks():
+    class Own(Validated):
+        def validation_error(self, x):
+            super().validation_error(x)
+            return x.flatten()
+
+    model = Own([0.0])
+    rows = torch.arange(700)[:, None].float()
+    (record,) = run(model, Recorded(10), 1, report_every=1, held_out=rows)
+    assert record["validation_error"] == pytest.approx(349.5)
+    assert [row for chunk in model.validated_on for row in chunk] == [*range(700)]
+    assert max(map(len, model.validated_on)) < 700
+
+
+@pytest.mark.parametrize("error", [np.nan, np.inf])
+def test_a_validation_error_that_is_not_finite_is_divergence(error):
+    model = Validated([3.0, 1.0, 2.0, error, 0.0])
+    with pytest.raises(Diverged) as raised:
+        run(model, Recorded(10), 5, report_every=1, held_out=HELD_OUT)
+    assert (raised.value.update, raised.value.kept) == (4, 2)
+    assert model.weight.item() == 2
+    assert model.finished
+
+
+def test_a_first_validation_error_that_is_not_finite_leaves_no_state_to_go_back_to():
+    model = Validated([np.nan, 1.0])
+    with pytest.raises(Diverged) as raised:
+        run(model, Recorded(10), 2, report_every=1, held_out=HELD_OUT)
+    assert (raised.value.update, raised.value.kept) == (1, None)
+
+
+@pytest.mark.parametrize("nan_in", ["loss", "weight"])
+def test_divergence_goes_back_to_the_state_with_the_least_validation_error(nan_in):
+    model = Validated([3.0, 1.0, 2.0, 0.0], nan_after=3, nan_in=nan_in)
+    with pytest.raises(Diverged) as raised:
+        run(model, Recorded(10), 4, report_every=1, held_out=HELD_OUT)
+    assert (raised.value.update, raised.value.kept) == (4, 2)
+    assert model.weight.item() == 2
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")

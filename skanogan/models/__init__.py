@@ -2,5 +2,6 @@
 
 from skanogan.models._anogan import AnoGAN
 from skanogan.models._model import Model
+from skanogan.models._ocgan import OCGAN
 
-__all__ = ["AnoGAN", "Model"]
+__all__ = ["OCGAN", "AnoGAN", "Model"]

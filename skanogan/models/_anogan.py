@@ -12,13 +12,12 @@ latent z whose drawing G(z) is closest to x; the score says how close that is:
 f(x) - f(G(z)) under what that difference is for normal rows (`_metric.py`).
 """
 
-import copy
 from dataclasses import dataclass
-from itertools import chain
 
 import torch
 from torch import Tensor, nn
 
+from skanogan.models._averaging import Average
 from skanogan.models._inversion import descend
 from skanogan.models._losses import (
     ADVERSARIAL_LOSSES,
@@ -26,7 +25,7 @@ from skanogan.models._losses import (
     gradient_penalty,
     residual,
 )
-from skanogan.models._metric import WhitenedMetric, nearest
+from skanogan.models._metric import RANK, WhitenedMetric, nearest
 from skanogan.models._model import Model, chunked
 from skanogan.models._networks import Discriminator
 from skanogan.models._prior import Prior
@@ -62,7 +61,6 @@ class Search:
     discrimination_weight: float
     prior_weight: float
     whitening_floor: float
-    whitening_rank: int
 
 
 class AnoGAN(Model):
@@ -115,8 +113,7 @@ class AnoGAN(Model):
         self.train().requires_grad_(True)
         self._rng = rng
         self._loss = ADVERSARIAL_LOSSES[settings.adversarial_loss]
-        self._average = copy.deepcopy(self.generator).requires_grad_(False)
-        self._n_updates = 0
+        self._average = Average(self.generator, settings.averaging)
 
         def adam(network: nn.Module) -> torch.optim.Adam:
             return torch.optim.Adam(
@@ -161,7 +158,7 @@ class AnoGAN(Model):
         self.discriminator.requires_grad_(True)
 
         # 3. The generator that scores is a moving average of the one that trains.
-        self._update_average()
+        self._average.update(self.generator)
         return {
             "discriminator_loss": d_loss.detach(),
             "generator_loss": g_loss.detach(),
@@ -170,24 +167,14 @@ class AnoGAN(Model):
         }
 
     def finish_training(self) -> None:
-        self.generator.load_state_dict(self._average.state_dict())
-        del self._average, self._rng, self._loss, self._n_updates
+        self.generator.load_state_dict(self._average.network.state_dict())
+        del self._average, self._rng, self._loss
         del self._generator_optimizer, self._discriminator_optimizer
         self.zero_grad(set_to_none=True)
         self.eval().requires_grad_(False)
 
     def _draw_latents(self, n: int) -> Tensor:
         return self.prior.sample(n, self.latent_dim, self._rng)
-
-    def _update_average(self) -> None:
-        self._n_updates += 1
-        # Short at first, so that the random start is forgotten.
-        keep = min(
-            self.training_settings.averaging, self._n_updates / (self._n_updates + 9)
-        )
-        averaged = list(_floats(self._average))
-        current = [tensor.detach() for tensor in _floats(self.generator)]
-        torch._foreach_lerp_(averaged, current, 1 - keep)
 
     # Scoring ------------------------------------------------------------------
 
@@ -200,16 +187,16 @@ class AnoGAN(Model):
         latents = self.prior.sample(n, self.latent_dim, rng).to(device, dtype)
         drawn = chunked(self._drawn_features, latents)
         features = chunked(self._features, x)
-        floor, rank = search.whitening_floor, search.whitening_rank
+        floor = search.whitening_floor
         if random:
             differences = features - drawn[:1]
         else:
             centred = features - features.mean(0)
-            metric = WhitenedMetric.fit(centred, floor, rank)
+            metric = WhitenedMetric.fit(centred, floor, RANK)
             bank = metric.coordinates(drawn)
             at = chunked(lambda f: nearest(metric.coordinates(f), bank), features)
             differences = features - drawn[at[:, 0]]
-        self.metric = WhitenedMetric.fit(differences, floor, rank).eval()
+        self.metric = WhitenedMetric.fit(differences, floor, RANK).eval()
         self.register_buffer("latents", latents)
         self.register_buffer("coordinates", self.metric.coordinates(drawn))
 
@@ -317,9 +304,3 @@ class AnoGAN(Model):
     def _device_and_dtype(self) -> tuple[torch.device, torch.dtype]:
         weight = next(self.generator.parameters())
         return weight.device, weight.dtype
-
-
-def _floats(network: nn.Module) -> "chain[Tensor]":
-    """All weights and running statistics, in a fixed order."""
-    buffers = (b for b in network.buffers() if b.is_floating_point())
-    return chain(network.parameters(), buffers)

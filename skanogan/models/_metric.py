@@ -3,7 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-__all__ = ["WhitenedMetric", "nearest"]
+__all__ = ["RANK", "WhitenedMetric", "nearest"]
+
+RANK = 256
+"""Most directions that are whitened one by one."""
 
 
 class WhitenedMetric(nn.Module):

@@ -17,8 +17,9 @@ class Model(nn.Module, ABC):
 
     Rows come in as X holds them: (n, d), or (n, C, H, W) for images, in any numeric
     dtype and in X's units. A detector calls, in this order: `start_training`,
-    `train_step` for each batch, `finish_training`, `prepare_scoring`, and then
-    `score`, `reconstruct`, `embed` and `sample` as often as it likes.
+    `train_step` for each batch and now and then `validation_error`, `finish_training`,
+    `prepare_scoring`, and then `score`, `reconstruct`, `embed` and `sample` as often as
+    it likes.
     """
 
     @abstractmethod
@@ -44,6 +45,14 @@ class Model(nn.Module, ABC):
         losses : dict of str to scalar Tensor
             Detached, on the device: reading them is left to the caller.
         """
+
+    def validation_error(self, x: Tensor) -> Tensor | None:
+        """Errors of shape (n,) on rows that are not trained on, during training.
+
+        The state with the least mean is the one that training ends with. None, where a
+        method has no such error: the last state is kept.
+        """
+        return None
 
     @abstractmethod
     def finish_training(self) -> None:

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 __all__ = [
     "Discriminator",
+    "Stack",
+    "StackDiscriminator",
     "as_discriminator",
     "build",
     "convolutional_discriminator",
@@ -55,7 +57,9 @@ def build(factory: Callable[[], Network], rng: torch.Generator) -> Network:
                 fan_in, _ = nn.init._calculate_fan_in_and_fan_out(layer.weight)
                 bound = 1 / math.sqrt(fan_in)
                 nn.init.uniform_(layer.bias, -bound, bound, generator=rng)
-        elif isinstance(layer, nn.modules.batchnorm._BatchNorm):
+        elif isinstance(
+            layer, (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
+        ):
             layer.reset_parameters()
     return network
 
@@ -72,7 +76,7 @@ class Discriminator(nn.Module):
         raise NotImplementedError
 
 
-class _Stack(Discriminator):
+class Stack(nn.Module):
     """Hidden blocks and one linear head.
 
     Parameters
@@ -80,7 +84,7 @@ class _Stack(Discriminator):
     blocks : list of nn.Module
         Hidden blocks, applied one after the other.
     head : nn.Module
-        From the last block's output, flattened, to one logit.
+        From the last block's output, flattened, to the outputs.
     features_from : {"last", "all"}, default="last"
         The blocks whose outputs are the features: the last one, as in the paper's
         "intermediate layer", or all of them side by side. Tables take all (mean AUROC
@@ -105,10 +109,26 @@ class _Stack(Discriminator):
             outputs = outputs[-1:]
         return torch.cat([output.flatten(1) for output in outputs], dim=1)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def widest(self, x: Tensor) -> int:
+        """Numbers that the widest block holds for each row, the row included."""
+        widest = x[0].numel()
         for block in self.blocks:
             x = block(x)
-        return self.head(x.flatten(1)).squeeze(1)
+            widest = max(widest, x[0].numel())
+        return widest
+
+    def outputs(self, x: Tensor) -> Tensor:
+        """What the head makes of x, of shape (n, k)."""
+        for block in self.blocks:
+            x = block(x)
+        return self.head(x.flatten(1))
+
+
+class StackDiscriminator(Stack, Discriminator):
+    """A stack whose head has one output, the logit."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.outputs(x).squeeze(1)
 
 
 class _SequentialDiscriminator(Discriminator):
@@ -189,7 +209,7 @@ def mlp_discriminator(
         layer = nn.Linear(width, size)
         blocks.append(nn.Sequential(nn.Flatten(), layer, nn.LeakyReLU(LEAK)))
         width = size
-    return _Stack(blocks, nn.Linear(width, 1), features_from="all")
+    return StackDiscriminator(blocks, nn.Linear(width, 1), features_from="all")
 
 
 def _stages(height: int, width: int) -> list[tuple[int, int]]:
@@ -249,4 +269,4 @@ def convolutional_discriminator(
         convolution = nn.Conv2d(n_in, n_out, 4, stride=2, padding=1)
         blocks.append(nn.Sequential(convolution, nn.LeakyReLU(LEAK)))
         n_in = n_out
-    return _Stack(blocks, nn.Linear(n_in * math.prod(sizes[-1]), 1))
+    return StackDiscriminator(blocks, nn.Linear(n_in * math.prod(sizes[-1]), 1))

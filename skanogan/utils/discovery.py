@@ -23,7 +23,7 @@ def all_detectors() -> list[tuple[str, type]]:
     --------
     >>> from skanogan.utils.discovery import all_detectors
     >>> [name for name, _ in all_detectors()]
-    ['AnoGANDetector']
+    ['AnoGANDetector', 'OCGANDetector']
     """
     public = ((name, getattr(skanogan, name)) for name in skanogan.__all__)
     return sorted(

@@ -59,7 +59,6 @@ def make_model(averaging=0.0, learning_rate=0.01, gradient_penalty=0.0, **search
         "discrimination_weight": 0.1,
         "prior_weight": 0.0,
         "whitening_floor": 0.05,
-        "whitening_rank": 256,
     }
     return AnoGAN(
         generator,
