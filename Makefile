@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # One thread a test process: small networks are slower on two (tests run on all cores).
 TEST_THREADS := OMP_NUM_THREADS=1
 
-.PHONY: benchmark test test-defaults test-oldest lint types check clean
+.PHONY: benchmark test test-defaults test-oldest examples lint types check clean
 
 benchmark: $(STAMP)
 	$(BIN)/python -m skanogan benchmark $(ARGS)
@@ -22,6 +22,10 @@ test-defaults: $(STAMP)
 test-oldest:
 	$(MAKE) test VENV=.venv-oldest CONSTRAINTS=constraints-oldest.txt
 
+examples: $(STAMP)
+	for example in examples/plot_*.py; do \
+	  MPLBACKEND=agg $(TEST_THREADS) $(BIN)/python $$example || exit 1; done
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -29,7 +33,7 @@ lint: $(STAMP)
 types: $(STAMP)
 	$(BIN)/mypy
 
-check: lint types test
+check: lint types examples test
 
 CONSTRAINTS ?= constraints.txt
 
