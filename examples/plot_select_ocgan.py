@@ -58,6 +58,7 @@ for parameters, error, auroc in zip(
 # %%
 figure, axes = plt.subplots(figsize=(5, 4), layout="constrained")
 axes.scatter(errors, aurocs)
+axes.margins(x=0.3, y=0.1)
 for parameters, x, y in zip(search.cv_results_["params"], errors, aurocs, strict=True):
     label = f"d={parameters['latent_dim']}, rate={parameters['learning_rate']:g}"
     axes.annotate(label, (x, y), xytext=(4, 4), textcoords="offset points", fontsize=8)
@@ -70,7 +71,7 @@ axes.scatter(
     label="chosen",
 )
 axes.set(
-    xlabel="mean squared error on held-out normal rows (grey levels)",
+    xlabel="mean squared error on held-out normal rows, grey levels squared",
     ylabel="AUROC on test rows",
     title="Selection that sees no anomaly",
 )
