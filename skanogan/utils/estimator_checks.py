@@ -419,14 +419,17 @@ def check_shapes_and_units(name: str, detector: BaseDetector) -> None:
 def check_units_do_not_matter(name: str, detector: BaseDetector) -> None:
     """Shifted and stretched data give the scores of the data as they were."""
     X = normal_rows(detector)
-    expected = fit_copy(detector, X).score_samples(X)
+    # Scaling shows in the first updates. Later the rounding of X + 1e7, 1e-9 of a
+    # deviation, has grown to other networks (scores changed by a factor after 1,000).
+    few = {"max_iter": min(detector.max_iter, 50)}
+    expected = fit_copy(detector, X, **few).score_samples(X)
     for what, other in {
         "X + 100": X + 100,
         "X * 1e6": X * 1e6,
         "X * 1e-6": X * 1e-6,
         "X + 1e7": X + 1e7,
     }.items():
-        fitted = fit_copy(detector, other)
+        fitted = fit_copy(detector, other, **few)
         scores = fitted.score_samples(other)
         assert np.isfinite(scores).all(), f"{name}: {what} gives scores not finite."
         # Training is in float32: the rounding of scaled rows makes 1e-6 of a score.
