@@ -27,7 +27,7 @@ from skanogan.models._losses import (
 )
 from skanogan.models._metric import RANK, WhitenedMetric, nearest
 from skanogan.models._model import Model, chunked
-from skanogan.models._networks import Discriminator
+from skanogan.models._networks import Discriminator, adam
 from skanogan.models._prior import Prior
 from skanogan.models._scaling import Scaling
 
@@ -115,17 +115,9 @@ class AnoGAN(Model):
         self._loss = ADVERSARIAL_LOSSES[settings.adversarial_loss]
         self._average = Average(self.generator, settings.averaging)
 
-        def adam(network: nn.Module) -> torch.optim.Adam:
-            return torch.optim.Adam(
-                network.parameters(),
-                lr=settings.learning_rate,
-                betas=(settings.beta_1, 0.999),
-                # One kernel for all weights, where there is one.
-                fused=rng.device.type in ("cpu", "cuda"),
-            )
-
-        self._generator_optimizer = adam(self.generator)
-        self._discriminator_optimizer = adam(self.discriminator)
+        rate, beta_1 = settings.learning_rate, settings.beta_1
+        self._generator_optimizer = adam(self.generator, rate, beta_1)
+        self._discriminator_optimizer = adam(self.discriminator, rate, beta_1)
 
     def train_step(self, x: Tensor) -> dict[str, Tensor]:
         """One update of D, one of G (Goodfellow et al. 2014, algorithm 1, k = 1)."""

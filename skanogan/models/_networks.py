@@ -15,6 +15,7 @@ __all__ = [
     "Discriminator",
     "Stack",
     "StackDiscriminator",
+    "adam",
     "as_discriminator",
     "build",
     "convolutional_discriminator",
@@ -62,6 +63,18 @@ def build(factory: Callable[[], Network], rng: torch.Generator) -> Network:
         ):
             layer.reset_parameters()
     return network
+
+
+def adam(network: nn.Module, learning_rate: float, beta_1: float) -> torch.optim.Adam:
+    """The optimiser of all networks here, with DCGAN's second decay rate."""
+    weights = list(network.parameters())
+    return torch.optim.Adam(
+        weights,
+        lr=learning_rate,
+        betas=(beta_1, 0.999),
+        # One kernel for all weights, where there is one.
+        fused=weights[0].device.type in ("cpu", "cuda"),
+    )
 
 
 class Discriminator(nn.Module):

@@ -28,7 +28,7 @@ from skanogan.models._averaging import Average
 from skanogan.models._losses import ADVERSARIAL_LOSSES
 from skanogan.models._metric import RANK, WhitenedMetric
 from skanogan.models._model import Model, chunked
-from skanogan.models._networks import Discriminator
+from skanogan.models._networks import Discriminator, adam
 from skanogan.models._prior import Prior
 from skanogan.models._scaling import Scaling
 
@@ -137,19 +137,11 @@ class OCGAN(Model):
         self._mines = False
         self._quality = torch.zeros(3, device=rng.device)
 
-        def adam(network: nn.Module, rate: float) -> torch.optim.Adam:
-            return torch.optim.Adam(
-                network.parameters(),
-                lr=rate,
-                betas=(game.beta_1, 0.999),
-                # One kernel for all weights, where there is one.
-                fused=rng.device.type in ("cpu", "cuda"),
-            )
-
-        self._adams = {"autoencoder": adam(self.autoencoder, game.learning_rate)}
+        rate, critics_rate = game.learning_rate, game.discriminator_learning_rate
+        self._adams = {"autoencoder": adam(self.autoencoder, rate, game.beta_1)}
         for name in ("latent_discriminator", "visual_discriminator", "classifier"):
             if (critic := getattr(self, name)) is not None:
-                self._adams[name] = adam(critic, game.discriminator_learning_rate)
+                self._adams[name] = adam(critic, critics_rate, game.beta_1)
 
     def train_step(self, x: Tensor) -> dict[str, Tensor]:
         """Algorithm 1 for one batch."""
