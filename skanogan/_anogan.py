@@ -1,26 +1,18 @@
 """AnoGANDetector: the parameters of AnoGAN and how they become a model."""
 
-import copy
-import math
-from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from skanogan._backbone import (
-    check_hidden_layer_sizes,
-    is_convolutional,
-    whitening_floor,
-)
+from skanogan._backbone import whitening_floor
 from skanogan._base import BaseDetector
 from skanogan._compat import Interval, StrOptions
+from skanogan._gan import GAN_CONSTRAINTS, gan_parts
 from skanogan._inputs import Rows
-from skanogan.models import _networks as networks
-from skanogan.models._anogan import SCORES, STARTS, AnoGAN, Search, Training
-from skanogan.models._losses import ADVERSARIAL_LOSSES
-from skanogan.models._prior import PRIORS, Prior
+from skanogan.models._anogan import SCORES, STARTS, AnoGAN, Search
+from skanogan.models._gan import EncoderTraining
 
 __all__ = ["AnoGANDetector"]
 
@@ -79,14 +71,17 @@ class AnoGANDetector(BaseDetector):
     max_iter : int, default=2000
         Updates of each network. A budget of updates, not of epochs: time and quality
         do not depend on the number of rows.
+    encoder_max_iter : int, default=2000
+        Updates of the encoder that follow, if there is one (``start="encoder"``).
     batch_size : int or "auto", default="auto"
         Rows in a mini-batch; "auto" is 64 for images and 128 for tables.
     anomaly_score : {"whitened", "anogan", "residual", "discrimination", "gan_r", \
             "p_d"}, default="whitened"
         What is searched for and scored; see Notes.
-    start : {"nearest", "random"}, default="nearest"
+    start : {"nearest", "encoder", "random"}, default="nearest"
         Latents that the search starts from: the nearest of `n_candidates` drawn at
-        fit, in whitened features, or `n_restarts` random ones, the same for all rows.
+        fit, in whitened features; that of an encoder, which is trained to invert the
+        generator [3]_; or `n_restarts` random ones, the same for all rows.
     n_candidates : int, default=2048
         Latents in the bank of starts.
     n_restarts : int, default=1
@@ -95,6 +90,9 @@ class AnoGANDetector(BaseDetector):
         Gradient steps of each start. The paper takes 500 from a random one.
     step_size : float, default=0.05
         Adam's learning rate in the search.
+    tol : float, default=0.0
+        A row's search ends early once ten steps have lowered its loss by no more than
+        this share of it. 0 takes all steps, as in the paper.
     discrimination_weight : float, default=0.1
         The paper's lambda, between 0 and 1.
     prior_weight : float, default=0.0
@@ -173,6 +171,9 @@ class AnoGANDetector(BaseDetector):
        Marker Discovery", IPMI 2017. :doi:`10.1007/978-3-319-59050-9_12`
     .. [2] R. A. Yeh et al., "Semantic Image Inpainting with Deep Generative Models",
        CVPR 2017. :doi:`10.1109/CVPR.2017.728`
+    .. [3] T. Schlegl, P. Seeböck, S. M. Waldstein, G. Langs, U. Schmidt-Erfurth,
+       "f-AnoGAN: Fast unsupervised anomaly detection with generative adversarial
+       networks", Medical Image Analysis 54, 2019. :doi:`10.1016/j.media.2019.01.010`
 
     Examples
     --------
@@ -187,33 +188,16 @@ class AnoGANDetector(BaseDetector):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseDetector._parameter_constraints,
-        "backbone": [StrOptions({"auto", "mlp", "convolutional"})],
-        "generator": [nn.Module, None],
-        "discriminator": [nn.Module, None],
-        "hidden_layer_sizes": [tuple, list],
-        "n_filters": [Interval(Integral, 1, None, closed="left")],
-        "latent_dim": [
-            StrOptions({"auto"}),
-            Interval(Integral, 1, None, closed="left"),
-        ],
-        "prior": [StrOptions(set(PRIORS))],
-        "adversarial_loss": [StrOptions(set(ADVERSARIAL_LOSSES))],
-        "gradient_penalty": [Interval(Real, 0, None, closed="left")],
-        "learning_rate": [Interval(Real, 0, None, closed="neither")],
-        "beta_1": [Interval(Real, 0, 1, closed="left")],
-        "averaging": [Interval(Real, 0, 1, closed="left")],
+        **GAN_CONSTRAINTS,
         "anomaly_score": [StrOptions(set(SCORES))],
         "start": [StrOptions(set(STARTS))],
         "n_candidates": [Interval(Integral, 1, None, closed="left")],
         "n_restarts": [Interval(Integral, 1, None, closed="left")],
         "n_steps": [Interval(Integral, 0, None, closed="left")],
         "step_size": [Interval(Real, 0, None, closed="neither")],
+        "tol": [Interval(Real, 0, 1, closed="left")],
         "discrimination_weight": [Interval(Real, 0, 1, closed="both")],
         "prior_weight": [Interval(Real, 0, None, closed="left")],
-        "whitening_floor": [
-            StrOptions({"auto"}),
-            Interval(Real, 0, None, closed="neither"),
-        ],
     }
 
     _advice_on_training = "Lower learning_rate, or set gradient_penalty=1."
@@ -235,6 +219,7 @@ class AnoGANDetector(BaseDetector):
         beta_1: float = 0.5,
         averaging: float = 0.999,
         max_iter: int = 2000,
+        encoder_max_iter: int = 2000,
         batch_size: int | str = "auto",
         anomaly_score: str = "whitened",
         start: str = "nearest",
@@ -242,6 +227,7 @@ class AnoGANDetector(BaseDetector):
         n_restarts: int = 1,
         n_steps: int = 0,
         step_size: float = 0.05,
+        tol: float = 0.0,
         discrimination_weight: float = 0.1,
         prior_weight: float = 0.0,
         whitening_floor: float | str = "auto",
@@ -267,6 +253,7 @@ class AnoGANDetector(BaseDetector):
         self.beta_1 = beta_1
         self.averaging = averaging
         self.max_iter = max_iter
+        self.encoder_max_iter = encoder_max_iter
         self.batch_size = batch_size
         self.anomaly_score = anomaly_score
         self.start = start
@@ -274,6 +261,7 @@ class AnoGANDetector(BaseDetector):
         self.n_restarts = n_restarts
         self.n_steps = n_steps
         self.step_size = step_size
+        self.tol = tol
         self.discrimination_weight = discrimination_weight
         self.prior_weight = prior_weight
         self.whitening_floor = whitening_floor
@@ -288,22 +276,14 @@ class AnoGANDetector(BaseDetector):
     def _make_model(
         self, rows: Rows, row_shape: tuple[int, ...], rng: torch.Generator
     ) -> AnoGAN:
-        check_hidden_layer_sizes(self.hidden_layer_sizes)
-        convolutional = is_convolutional(self.backbone, row_shape)
-        latent_dim = self._resolve_latent_dim(row_shape, convolutional)
-        model = AnoGAN(
-            self._make_generator(latent_dim, row_shape, convolutional, rng),
-            self._make_discriminator(row_shape, convolutional, rng),
-            rows.scaling(),
-            Prior(self.prior),
-            latent_dim,
-            Training(
-                adversarial_loss=self.adversarial_loss,
-                learning_rate=self.learning_rate,
-                beta_1=self.beta_1,
-                gradient_penalty=self.gradient_penalty,
-                averaging=self.averaging,
-            ),
+        if self.start == "encoder" and self.n_restarts > 1:
+            raise ValueError(
+                f'n_restarts={self.n_restarts} with start="encoder": the encoder '
+                'gives one latent a row. Use n_restarts=1, or start="nearest".'
+            )
+        encoder = EncoderTraining(self.max_iter) if self.start == "encoder" else None
+        return AnoGAN(
+            gan_parts(self, row_shape, rows.scaling(), rng, encoder),
             Search(
                 score=self.anomaly_score,
                 start=self.start,
@@ -311,103 +291,13 @@ class AnoGANDetector(BaseDetector):
                 n_restarts=self.n_restarts,
                 n_steps=self.n_steps,
                 step_size=self.step_size,
+                tol=self.tol,
                 discrimination_weight=self.discrimination_weight,
                 prior_weight=self.prior_weight,
                 whitening_floor=whitening_floor(self.whitening_floor, row_shape),
             ),
         )
-        _check_shapes(model, row_shape)
-        return model
 
-    def _resolve_latent_dim(
-        self, row_shape: tuple[int, ...], convolutional: bool
-    ) -> int:
-        if self.latent_dim != "auto":
-            return int(self.latent_dim)
-        if self.generator is not None:
-            raise ValueError(
-                "generator was given and latent_dim='auto': set latent_dim to the "
-                "dimension of the latents that your generator takes."
-            )
-        return 32 if convolutional else min(math.prod(row_shape), 64)
-
-    def _make_generator(
-        self,
-        latent_dim: int,
-        row_shape: tuple[int, ...],
-        convolutional: bool,
-        rng: torch.Generator,
-    ) -> nn.Module:
-        if self.generator is not None:
-            return copy.deepcopy(self.generator).cpu().float()
-        if convolutional:
-            return networks.build(
-                lambda: networks.convolutional_generator(
-                    latent_dim, row_shape, self.n_filters
-                ),
-                rng,
-            )
-        return networks.build(
-            lambda: networks.mlp_generator(
-                latent_dim, row_shape, tuple(self.hidden_layer_sizes)
-            ),
-            rng,
-        )
-
-    def _make_discriminator(
-        self, row_shape: tuple[int, ...], convolutional: bool, rng: torch.Generator
-    ) -> networks.Discriminator:
-        if self.discriminator is not None:
-            return networks.as_discriminator(
-                copy.deepcopy(self.discriminator).cpu().float()
-            )
-        if convolutional:
-            return networks.build(
-                lambda: networks.convolutional_discriminator(row_shape, self.n_filters),
-                rng,
-            )
-        return networks.build(
-            lambda: networks.mlp_discriminator(
-                row_shape, tuple(self.hidden_layer_sizes)
-            ),
-            rng,
-        )
-
-
-def _check_shapes(model: AnoGAN, row_shape: tuple[int, ...]) -> None:
-    """Try the networks on two latents, so that wrong ones are told at once."""
-    shape = row_shape if len(row_shape) == 1 else (row_shape[2], *row_shape[:2])
-    model.eval()
-    latents = torch.zeros(2, model.latent_dim, dtype=torch.float32)
-    drawn = _try(
-        f"The generator does not take latents of dimension {model.latent_dim}: set "
-        "latent_dim to what it takes",
-        model.generator,
-        latents,
-    )
-    if drawn.shape != (2, *shape):
-        raise ValueError(
-            f"The generator draws {tuple(drawn.shape)} from two latents of "
-            f"dimension {model.latent_dim}; {(2, *shape)} was expected."
-        )
-    refusal = f"The discriminator does not take rows of shape {tuple(drawn.shape)}"
-    logits = _try(refusal, model.discriminator, drawn)
-    if logits.shape != (2,):
-        raise ValueError(
-            f"The discriminator gives {tuple(logits.shape)} for two rows; one logit a "
-            "row was expected."
-        )
-    features = _try(refusal, model.discriminator.features, drawn)
-    if features.ndim != 2 or len(features) != 2:
-        raise ValueError(
-            f"The discriminator's features have the shape {tuple(features.shape)} for "
-            "two rows; one vector a row was expected."
-        )
-
-
-def _try(refusal: str, network: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    try:
-        with torch.no_grad():
-            return network(x)
-    except RuntimeError as error:
-        raise ValueError(f"{refusal} ({error}).") from error
+    def _n_updates(self) -> int:
+        of_encoder = self.encoder_max_iter if self.start == "encoder" else 0
+        return self.max_iter + of_encoder

@@ -213,9 +213,9 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
         loop = train(
             model,
             rows,
-            n_updates=self.max_iter,
+            n_updates=self._n_updates(),
             batch_size=self._batch_size(),
-            report_every=max(1, self.max_iter // N_RECORDS),
+            report_every=max(1, self._n_updates() // N_RECORDS),
             batch_rng=torch.Generator().manual_seed(int(seeds[1])),
             noise_rng=torch.Generator(rows.device).manual_seed(int(seeds[2])),
             held_out=held_out,
@@ -224,7 +224,7 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
             with (
                 torch.enable_grad(),
                 progress_bar(
-                    type(self).__name__, self.max_iter, self.verbose
+                    type(self).__name__, self._n_updates(), self.verbose
                 ) as report,
             ):
                 for record in loop:
@@ -239,7 +239,7 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
                 ) from error
             warnings.warn(
                 f"Training became non-finite by update {done + error.update} of "
-                f"{done + self.max_iter}; the detector keeps the state of update "
+                f"{done + self._n_updates()}; the detector keeps the state of update "
                 f"{done + error.kept}. {advice}",
                 DivergenceWarning,
                 stacklevel=5,
@@ -459,6 +459,10 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
     def _check_fitted_rows(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
         return self._check_rows(X, reset=False)
+
+    def _n_updates(self) -> int:
+        """Of all stages of the training."""
+        return self.max_iter
 
     def _batch_size(self) -> int:
         if self.batch_size == "auto":

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections import Counter
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -110,7 +111,7 @@ def train(
     started = time.perf_counter()
     model.start_training(noise_rng)
     sums: dict[str, Tensor] = {}
-    since = 0
+    counts: Counter[str] = Counter()
     kept: int | None = None
     kept_state: dict[str, Tensor] = {}
     least = math.inf
@@ -118,11 +119,12 @@ def train(
     for update in range(1, n_updates + 1):
         losses = model.train_step(rows.batch(next(positions)))
         # Sums stay on the device: reading them each time would stall it.
-        sums = {name: sums.get(name, 0) + loss for name, loss in losses.items()}
-        since += 1
+        # A loss has a count of its own, as stages of a training have different ones.
+        sums |= {name: sums.get(name, 0) + loss for name, loss in losses.items()}
+        counts.update(losses.keys())
         if update % report_every and update != n_updates:
             continue
-        record = {name: float(value) / since for name, value in sums.items()}
+        record = {name: float(value) / counts[name] for name, value in sums.items()}
         error = _validation_error(model, held_out)
         if error is not None:
             record["validation_error"] = error
@@ -137,7 +139,7 @@ def train(
             kept = update
             state = model.state_dict()
             kept_state = {name: value.clone() for name, value in state.items()}
-        sums, since = {}, 0
+        sums, counts = {}, Counter()
         yield {
             "n_iter": update,
             **record,

@@ -14,6 +14,7 @@ from skanogan.utils.estimator_checks import (
 
 CHEAP = {
     "max_iter": 10,
+    "encoder_max_iter": 5,
     "n_candidates": 64,
     "hidden_layer_sizes": (16, 16),
     "n_filters": 4,
@@ -44,6 +45,12 @@ VARIANTS = {
         "normalization": "batch",
         "mining_start": 1,
         "anomaly_score": "reconstruction",
+    },
+    "encoder's start": {"start": "encoder", "n_steps": 12, "tol": 0.1},
+    "f-anogan as published": {
+        "anomaly_score": "f_anogan",
+        "encoder_activation": "tanh",
+        "averaging": 0,
     },
     "restarts": {"n_restarts": 2, "n_steps": 2, "prior_weight": 0.1},
     "image": {"image_shape": (8, 8), "backbone": "convolutional"},

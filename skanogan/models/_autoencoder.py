@@ -1,4 +1,4 @@
-"""Encoders, decoders and discriminators of OCGAN, for tables and images of any size.
+"""Encoders, decoders and strided discriminators, for tables and images of any size.
 
 Shapes are torch's: tables (n, d), images (n, C, H, W).
 """
@@ -41,11 +41,30 @@ def _norm(normalization: str, n: int, n_dim: int) -> list[nn.Module]:
 
 
 class Encoder(Stack):
-    """A stack whose outputs are codes in (-1, 1)^d, by a tanh."""
+    """A stack whose outputs are codes.
+
+    Parameters
+    ----------
+    blocks, head, features_from
+        As in `Stack`.
+    bounded : bool, default=True
+        Codes in (-1, 1)^d, by a tanh; otherwise anywhere.
+    """
+
+    def __init__(
+        self,
+        blocks: list[nn.Module],
+        head: nn.Module,
+        features_from: str = "last",
+        bounded: bool = True,
+    ) -> None:
+        super().__init__(blocks, head, features_from)
+        self.bounded = bounded
 
     def forward(self, x: Tensor) -> Tensor:
         """Codes of shape (n, d)."""
-        return torch.tanh(self.outputs(x))
+        codes = self.outputs(x)
+        return torch.tanh(codes) if self.bounded else codes
 
 
 class AutoEncoder(nn.Module):
@@ -78,6 +97,7 @@ def mlp_encoder(
     latent_dim: int,
     hidden_layer_sizes: tuple[int, ...],
     normalization: str,
+    bounded: bool = True,
 ) -> Encoder:
     """From (n, ...) to codes; the features are all hidden layers."""
     blocks: list[nn.Module] = []
@@ -87,7 +107,7 @@ def mlp_encoder(
         blocks.append(nn.Sequential(*layers, nn.LeakyReLU(LEAK)))
         width = size
     head = nn.Linear(width, latent_dim)
-    return Encoder(blocks, head, features_from="all")
+    return Encoder(blocks, head, "all", bounded)
 
 
 def mlp_decoder(
@@ -124,7 +144,11 @@ def _stages(height: int, width: int) -> list[tuple[int, int]]:
 
 
 def convolutional_encoder(
-    image_shape: tuple[int, ...], latent_dim: int, n_filters: int, normalization: str
+    image_shape: tuple[int, ...],
+    latent_dim: int,
+    n_filters: int,
+    normalization: str,
+    bounded: bool = True,
 ) -> Encoder:
     """Convolutions of 5 x 5 and stride 2, and a dense layer to the code.
 
@@ -132,7 +156,7 @@ def convolutional_encoder(
     the last map becomes a code.
     """
     blocks, n_values = _halvings(image_shape, n_filters, normalization)
-    return Encoder(blocks, nn.Linear(n_values, latent_dim))
+    return Encoder(blocks, nn.Linear(n_values, latent_dim), bounded=bounded)
 
 
 def strided_discriminator(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Model", "chunked"]
+__all__ = ["Model", "chunked", "floats_kept"]
 
 CHUNK = 1024
 """Rows drawn or encoded at once where a model does so for itself, at fit."""
@@ -104,3 +104,29 @@ def chunked(function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
     """Apply a row-wise function to `CHUNK` rows at a time and join the results."""
     chunks = torch.split(rows, CHUNK)
     return torch.cat([function(chunk) for chunk in chunks])
+
+
+def floats_kept(function: Callable[[Tensor], Tensor], rows: Tensor) -> int:
+    """Numbers that a gradient through a row-wise function keeps for each row.
+
+    Parameters
+    ----------
+    function : callable
+        (n, ...) to (n, ...).
+    rows : Tensor of shape (n, ...)
+        A few rows to try it on.
+    """
+    n = len(rows)
+    kept: dict[int, int] = {}
+
+    def count(tensor: Tensor) -> Tensor:
+        # Weights are kept as well, and do not grow with the rows.
+        if tensor.ndim and len(tensor) == n:
+            kept[tensor.data_ptr()] = tensor.numel()
+        return tensor
+
+    hooks = torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor)
+    with torch.enable_grad(), hooks:
+        out = function(rows.detach().requires_grad_(True))
+    # The last output and its gradient, and the widest gradient on the way.
+    return (sum(kept.values()) + 2 * out.numel() + max(kept.values(), default=0)) // n

@@ -325,14 +325,18 @@ def check_failed_fit_leaves_detector_as_it_was(
 def check_warm_start_continues(name: str, detector: BaseDetector) -> None:
     """With warm_start, updates add up; without it a fit starts anew."""
     X = normal_rows(detector)
+    once = fit_copy(detector, X)
     for warm_start, n_fits in ((True, 2), (False, 1)):
         fitted = fit_copy(detector, X, warm_start=warm_start).fit(X)
-        expected = n_fits * detector.get_params()["max_iter"]
+        expected = n_fits * once.n_iter_
         assert fitted.n_iter_ == expected, (
             f"{name}(warm_start={warm_start}) has n_iter_={fitted.n_iter_} after two "
             f"fits; {expected} was expected."
         )
-        assert_history(name, fitted)
+        records = fitted.history_[-len(once.history_) :]
+        assert [sorted(record) for record in records] == [
+            sorted(record) for record in once.history_
+        ], f"{name}(warm_start={warm_start}).history_ is not that of two fits."
 
 
 def check_history_has_one_row_an_interval(name: str, detector: BaseDetector) -> None:
@@ -343,7 +347,7 @@ def check_history_has_one_row_an_interval(name: str, detector: BaseDetector) -> 
     equal = len(set(intervals[:-1])) <= 1
     assert equal, f"{name}.history_ has records after {intervals.tolist()} updates."
     assert intervals[-1] <= intervals[0], f"{name}.history_ ends late: {intervals}."
-    assert fitted.n_iter_ == detector.get_params()["max_iter"]
+    assert fitted.n_iter_ >= detector.get_params()["max_iter"]
 
 
 # Rows of every kind -----------------------------------------------------------

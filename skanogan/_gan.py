@@ -1,0 +1,203 @@
+"""What detectors built on a GAN share: its parameters, and how they become networks."""
+
+import copy
+import math
+from collections.abc import Callable
+from numbers import Integral, Real
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from skanogan._backbone import check_hidden_layer_sizes, is_convolutional
+from skanogan._compat import Interval, StrOptions
+from skanogan.models import _autoencoder as autoencoder
+from skanogan.models import _networks as networks
+from skanogan.models._gan import EncoderTraining, GANParts, Training
+from skanogan.models._losses import ADVERSARIAL_LOSSES
+from skanogan.models._networks import Discriminator
+from skanogan.models._prior import PRIORS, Prior
+from skanogan.models._scaling import Scaling
+
+__all__ = ["GAN_CONSTRAINTS", "GANParameters", "gan_parts"]
+
+GAN_CONSTRAINTS: dict[str, list[Any]] = {
+    "backbone": [StrOptions({"auto", "mlp", "convolutional"})],
+    "generator": [nn.Module, None],
+    "discriminator": [nn.Module, None],
+    "hidden_layer_sizes": [tuple, list],
+    "n_filters": [Interval(Integral, 1, None, closed="left")],
+    "latent_dim": [
+        StrOptions({"auto"}),
+        Interval(Integral, 1, None, closed="left"),
+    ],
+    "prior": [StrOptions(set(PRIORS))],
+    "adversarial_loss": [StrOptions(set(ADVERSARIAL_LOSSES))],
+    "gradient_penalty": [Interval(Real, 0, None, closed="left")],
+    "learning_rate": [Interval(Real, 0, None, closed="neither")],
+    "beta_1": [Interval(Real, 0, 1, closed="left")],
+    "averaging": [Interval(Real, 0, 1, closed="left")],
+    "encoder_max_iter": [Interval(Integral, 1, None, closed="left")],
+    "whitening_floor": [
+        StrOptions({"auto"}),
+        Interval(Real, 0, None, closed="neither"),
+    ],
+}
+
+
+class GANParameters(Protocol):
+    """The parameters that `GAN_CONSTRAINTS` constrains."""
+
+    backbone: str
+    generator: nn.Module | None
+    discriminator: nn.Module | None
+    hidden_layer_sizes: tuple[int, ...]
+    n_filters: int
+    latent_dim: int | str
+    prior: str
+    adversarial_loss: str
+    gradient_penalty: float
+    learning_rate: float
+    beta_1: float
+    averaging: float
+
+
+def gan_parts(
+    parameters: GANParameters,
+    row_shape: tuple[int, ...],
+    scaling: Scaling,
+    rng: torch.Generator,
+    encoder_training: EncoderTraining | None = None,
+    bounded: bool | None = None,
+) -> GANParts:
+    """Build the networks, or copy those that were given, and try them.
+
+    Parameters
+    ----------
+    parameters : GANParameters
+        A detector.
+    row_shape : tuple of int
+        (d,) or (H, W, C).
+    scaling : Scaling
+        Of the rows.
+    rng : torch.Generator
+        On the CPU; the only source of first weights.
+    encoder_training : EncoderTraining, default=None
+        None for a method without an encoder.
+    bounded : bool, default=None
+        Whether the encoder's latents lie in (-1, 1); by default where the prior does.
+
+    Raises
+    ------
+    ValueError
+        If the parameters contradict each other, or a given network does not fit.
+    """
+    if bounded is None:
+        bounded = parameters.prior == "uniform"
+    sizes = check_hidden_layer_sizes(parameters.hidden_layer_sizes)
+    convolutional = is_convolutional(parameters.backbone, row_shape)
+    latent_dim = _latent_dim(parameters, row_shape, convolutional)
+    n_filters = parameters.n_filters
+
+    def make_generator() -> nn.Module:
+        if convolutional:
+            return networks.convolutional_generator(latent_dim, row_shape, n_filters)
+        return networks.mlp_generator(latent_dim, row_shape, sizes)
+
+    def make_discriminator() -> Discriminator:
+        if convolutional:
+            return networks.convolutional_discriminator(row_shape, n_filters)
+        return networks.mlp_discriminator(row_shape, sizes)
+
+    def make_encoder() -> nn.Module:
+        if convolutional:
+            return autoencoder.convolutional_encoder(
+                row_shape, latent_dim, n_filters, "group", bounded
+            )
+        return autoencoder.mlp_encoder(row_shape, latent_dim, sizes, "none", bounded)
+
+    if parameters.generator is None:
+        generator = networks.build(make_generator, rng)
+    else:
+        generator = copy.deepcopy(parameters.generator).cpu().float()
+    if parameters.discriminator is None:
+        discriminator = networks.build(make_discriminator, rng)
+    else:
+        given = copy.deepcopy(parameters.discriminator).cpu().float()
+        discriminator = networks.as_discriminator(given)
+    encoder = networks.build(make_encoder, rng) if encoder_training else None
+    _check_shapes(generator, discriminator, latent_dim, row_shape)
+    return GANParts(
+        generator,
+        discriminator,
+        scaling,
+        Prior(parameters.prior),
+        latent_dim,
+        Training(
+            adversarial_loss=parameters.adversarial_loss,
+            learning_rate=parameters.learning_rate,
+            beta_1=parameters.beta_1,
+            gradient_penalty=parameters.gradient_penalty,
+            averaging=parameters.averaging,
+        ),
+        encoder,
+        encoder_training,
+    )
+
+
+def _latent_dim(
+    parameters: GANParameters, row_shape: tuple[int, ...], convolutional: bool
+) -> int:
+    if parameters.latent_dim != "auto":
+        return int(parameters.latent_dim)
+    if parameters.generator is not None:
+        raise ValueError(
+            "generator was given and latent_dim='auto': set latent_dim to the "
+            "dimension of the latents that your generator takes."
+        )
+    return 32 if convolutional else min(math.prod(row_shape), 64)
+
+
+def _check_shapes(
+    generator: nn.Module,
+    discriminator: Discriminator,
+    latent_dim: int,
+    row_shape: tuple[int, ...],
+) -> None:
+    """Try the networks on two latents, so that wrong ones are told at once."""
+    shape = row_shape if len(row_shape) == 1 else (row_shape[2], *row_shape[:2])
+    generator.eval()
+    discriminator.eval()
+    latents = torch.zeros(2, latent_dim, dtype=torch.float32)
+    drawn = _try(
+        f"The generator does not take latents of dimension {latent_dim}: set "
+        "latent_dim to what it takes",
+        generator,
+        latents,
+    )
+    if drawn.shape != (2, *shape):
+        raise ValueError(
+            f"The generator draws {tuple(drawn.shape)} from two latents of "
+            f"dimension {latent_dim}; {(2, *shape)} was expected."
+        )
+    refusal = f"The discriminator does not take rows of shape {tuple(drawn.shape)}"
+    logits = _try(refusal, discriminator, drawn)
+    if logits.shape != (2,):
+        raise ValueError(
+            f"The discriminator gives {tuple(logits.shape)} for two rows; one logit a "
+            "row was expected."
+        )
+    features = _try(refusal, discriminator.features, drawn)
+    if features.ndim != 2 or len(features) != 2:
+        raise ValueError(
+            f"The discriminator's features have the shape {tuple(features.shape)} for "
+            "two rows; one vector a row was expected."
+        )
+
+
+def _try(refusal: str, network: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    try:
+        with torch.no_grad():
+            return network(x)
+    except RuntimeError as error:
+        raise ValueError(f"{refusal} ({error}).") from error
