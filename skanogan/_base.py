@@ -19,7 +19,12 @@ from torch import Tensor
 
 from skanogan._calibration import held_out_size, score_at_false_alarm_rate
 from skanogan._compat import Interval, StrOptions, _fit_context, validate_data
-from skanogan._device import chunk_length, resolve_device, resolve_dtype
+from skanogan._device import (
+    chunk_length,
+    is_out_of_memory,
+    resolve_device,
+    resolve_dtype,
+)
 from skanogan._inputs import Rows, flatten_images, normal_rows, with_channels
 from skanogan._progress import progress_bar
 from skanogan._training import Diverged, train
@@ -417,12 +422,27 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
         self, function: Any, values: np.ndarray, indices: np.ndarray | None = None
     ) -> np.ndarray:
         """Apply a row-wise method of the model, chunk by chunk."""
-        rows = Rows(values, self.image_shape_, self.device_, indices)
+        rows = Rows(values, self.image_shape_, self.device_, indices, resident=False)
         dtype = next(self.model_.parameters()).dtype
-        length = chunk_length(self.model_.floats_per_row, dtype)
+        length = chunk_length(self.model_.floats_per_row, dtype, self.device_)
+        found: np.ndarray | None = None
+        start = 0
         with torch.inference_mode(False), torch.no_grad():
-            parts = [_to_numpy(function(rows.batch(at))) for at in rows.chunks(length)]
-        return np.concatenate(parts)
+            while start < len(rows):
+                stop = min(start + length, len(rows))
+                try:
+                    part = _to_numpy(function(rows.stretch(start, stop)))
+                except Exception as error:
+                    if not is_out_of_memory(error) or stop - start == 1:
+                        raise
+                    length = (stop - start) // 2
+                    continue
+                if found is None:
+                    found = np.empty((len(rows), *part.shape[1:]))
+                found[start:stop] = part
+                start = stop
+        assert found is not None
+        return found
 
     # Validation ---------------------------------------------------------------
 

@@ -4,10 +4,19 @@ import os
 
 import torch
 
-__all__ = ["available_devices", "chunk_length", "resolve_device", "resolve_dtype"]
+__all__ = [
+    "available_devices",
+    "chunk_length",
+    "is_out_of_memory",
+    "resolve_device",
+    "resolve_dtype",
+]
 
-MEMORY_BYTES = 256 * 2**20
-"""What scoring may hold beside the model: 256 MiB."""
+MEMORY_BYTES = 64 * 2**20
+"""What scoring may hold beside the model on a CPU."""
+
+CUDA_MEMORY_BYTES = 2**30
+"""The same on a GPU, of which it is a quarter of what is free at most."""
 
 
 def available_devices() -> list[str]:
@@ -99,8 +108,8 @@ def resolve_dtype(
     return {"float32": torch.float32, "float64": torch.float64}[scoring_dtype]
 
 
-def chunk_length(floats_per_row: int, dtype: torch.dtype) -> int:
-    """Rows to score at once within `MEMORY_BYTES`.
+def chunk_length(floats_per_row: int, dtype: torch.dtype, device: torch.device) -> int:
+    """Rows to score at once within the memory that scoring may hold.
 
     Parameters
     ----------
@@ -108,10 +117,25 @@ def chunk_length(floats_per_row: int, dtype: torch.dtype) -> int:
         Numbers held for each row while it is scored.
     dtype : torch.dtype
         Of these numbers.
+    device : torch.device
+        Where they are held.
 
     Returns
     -------
     length : int
         At least 1.
     """
-    return max(1, MEMORY_BYTES // (floats_per_row * dtype.itemsize))
+    allowed = MEMORY_BYTES
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        allowed = min(CUDA_MEMORY_BYTES, free // 4)
+    return max(1, allowed // (floats_per_row * dtype.itemsize))
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory could not be had, on any device."""
+    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
+        return True
+    # On CPU and mps torch raises a plain RuntimeError.
+    told = ("can't allocate memory", "out of memory", "not enough memory")
+    return isinstance(error, RuntimeError) and any(t in str(error) for t in told)

@@ -1,5 +1,6 @@
 """Rows in: flat, image, uint8, memmap -> batches on the device, in bounded memory."""
 
+import mmap
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -13,8 +14,15 @@ from skanogan.models._scaling import Scaling
 
 __all__ = ["Rows", "flatten_images", "normal_rows", "with_channels"]
 
-RESIDENT_BYTES = 512 * 2**20
-"""Rows up to this size go to the device at once; larger ones batch by batch."""
+RESIDENT_BYTES = {"cpu": 64 * 2**20}
+"""Training rows up to this size are made tensors at once; larger ones batch by batch,
+which costs some tens of microseconds a batch."""
+
+RESIDENT_BYTES_ELSEWHERE = 512 * 2**20
+"""On other devices, to which every batch would travel."""
+
+PAGED_ROWS = 64
+"""Rows of a mapped file that are read before its pages are let go."""
 
 CHUNK_BYTES = 16 * 2**20
 
@@ -35,6 +43,9 @@ class Rows:
         Where batches go.
     indices : ndarray of int, default=None
         The rows of `values` this stands for; all by default.
+    resident : bool, default=True
+        Whether rows are read once and kept on the device, if they are few: for
+        training, which reads them again and again.
     """
 
     def __init__(
@@ -43,18 +54,21 @@ class Rows:
         image_shape: tuple[int, int, int] | None,
         device: torch.device,
         indices: np.ndarray | None = None,
+        resident: bool = True,
     ) -> None:
         self.device = device
         self._values = values
         self._image_shape = image_shape
-        self._indices = np.arange(len(values)) if indices is None else indices
+        self._indices = indices
+        self._mapping = _shared_mapping(values)
         row_bytes = values.dtype.itemsize * values.shape[1]
+        limit = RESIDENT_BYTES.get(device.type, RESIDENT_BYTES_ELSEWHERE)
         self._resident: Tensor | None = None
-        if len(self._indices) * row_bytes <= RESIDENT_BYTES:
-            self._resident = self._read(self._indices)
+        if resident and len(self) * row_bytes <= limit:
+            self._resident = self.stretch(0, len(self))
 
     def __len__(self) -> int:
-        return len(self._indices)
+        return len(self._values if self._indices is None else self._indices)
 
     def batch(self, at: Tensor) -> Tensor:
         """The rows at these positions, as (n, d) or (n, C, H, W) on the device.
@@ -66,15 +80,18 @@ class Rows:
         """
         if self._resident is not None:
             return self._resident.index_select(0, at.to(self._resident.device))
-        return self._read(self._indices[at.numpy()])
+        positions = at.numpy()
+        if self._indices is not None:
+            positions = self._indices[positions]
+        return self._tensor(self._stored(positions))
 
-    def chunks(self, length: int) -> "list[Tensor]":
-        """Positions of consecutive chunks of at most `length` rows."""
-        return list(torch.arange(len(self)).split(length))
+    def stretch(self, start: int, stop: int) -> Tensor:
+        """The rows from one position up to another, read in order."""
+        return self._tensor(self._stored(self._positions(start, stop)))
 
     def all(self) -> Tensor:
         """All these rows at once."""
-        return self.batch(torch.arange(len(self)))
+        return self.stretch(0, len(self))
 
     def some(self, n: int, rng: np.random.RandomState) -> Tensor:
         """A random subset of at most `n` rows."""
@@ -101,10 +118,29 @@ class Rows:
         """The rows as float64, a few megabytes at a time."""
         length = max(1, CHUNK_BYTES // (8 * self._values.shape[1]))
         for at in range(0, len(self), length):
-            yield np.asarray(self._values[self._indices[at : at + length]], float)
+            stored = self._stored(self._positions(at, at + length))
+            yield np.asarray(stored, float)
 
-    def _read(self, indices: np.ndarray) -> Tensor:
-        rows = torch.from_numpy(_for_torch(self._values[indices]))
+    def _positions(self, start: int, stop: int) -> "slice | np.ndarray":
+        stretch = slice(start, stop)
+        return stretch if self._indices is None else self._indices[stretch]
+
+    def _stored(self, at: "slice | np.ndarray") -> np.ndarray:
+        if self._mapping is None:
+            return self._values[at]
+        # Pages that were read stay resident until told otherwise, and each brings its
+        # neighbours: 2,048 rows of 4 kB here and there brought 3 GB.
+        if isinstance(at, slice):
+            at = np.arange(*at.indices(len(self._values)))
+        rows = np.empty((len(at), self._values.shape[1]), self._values.dtype)
+        for start in range(0, len(at), PAGED_ROWS):
+            part = slice(start, start + PAGED_ROWS)
+            rows[part] = self._values[at[part]]
+            self._mapping.madvise(mmap.MADV_DONTNEED)
+        return rows
+
+    def _tensor(self, values: np.ndarray) -> Tensor:
+        rows = torch.from_numpy(_for_torch(values))
         if self.device.type == "mps" and rows.dtype == torch.float64:
             rows = rows.float()
         rows = rows.to(self.device)
@@ -117,10 +153,27 @@ class Rows:
 
 def _for_torch(rows: np.ndarray) -> np.ndarray:
     """A writable copy in a dtype that torch and every device have."""
+    dtype: type = np.float64
     if rows.dtype == np.uint8:
-        return np.array(rows, dtype=np.uint8)
-    exact = rows.dtype.itemsize <= 2 or rows.dtype == np.float32
-    return np.array(rows, dtype=np.float32 if exact else np.float64)
+        dtype = np.uint8
+    elif rows.dtype.itemsize <= 2 or rows.dtype == np.float32:
+        dtype = np.float32
+    # Indexing by positions has made a copy already, a slice has not.
+    fresh = rows.flags.owndata and rows.flags.writeable and type(rows) is np.ndarray
+    return rows.astype(dtype, order="C", copy=not fresh)
+
+
+def _shared_mapping(values: np.ndarray) -> "mmap.mmap | None":
+    """The mapped file behind an array, if its pages can be let go and read again."""
+    if not hasattr(mmap, "MADV_DONTNEED"):  # Windows
+        return None
+    array: Any = values
+    reloadable = False
+    while isinstance(array, np.ndarray):
+        # Changes to a private, copy-on-write mapping ("c") exist in its pages alone.
+        reloadable = reloadable or getattr(array, "mode", "c") != "c"
+        array = array.base
+    return array if reloadable and isinstance(array, mmap.mmap) else None
 
 
 def flatten_images(X: Any) -> tuple[Any, tuple[int, ...] | None]:

@@ -96,6 +96,8 @@ def test_widely_spread_scores_of_two_rows_give_a_finite_threshold():
         (100, "auto", 20),
         (200, "auto", 20),
         (1000, "auto", 100),
+        (1_000_000, "auto", 10_000),
+        (1_000_000, 0.1, 100_000),
         (10, 0.3, 3),
         (10, 0.01, 1),
         (10, 0.99, 9),

@@ -8,10 +8,12 @@ from skanogan import _device
 from skanogan._device import (
     available_devices,
     chunk_length,
+    is_out_of_memory,
     resolve_device,
     resolve_dtype,
 )
 from skanogan.exceptions import DeviceFallbackWarning
+from skanogan.models._anogan import AnoGAN
 
 CPU, MPS = torch.device("cpu"), torch.device("mps")
 
@@ -101,9 +103,70 @@ def test_float64_on_mps_is_an_error_with_two_ways_out():
 
 def test_chunks_fit_the_memory_allowed(monkeypatch):
     monkeypatch.setattr(_device, "MEMORY_BYTES", 8000)
-    assert chunk_length(100, torch.float64) == 10
-    assert chunk_length(100, torch.float32) == 20
-    assert chunk_length(10**9, torch.float32) == 1
+    assert chunk_length(100, torch.float64, CPU) == 10
+    assert chunk_length(100, torch.float32, CPU) == 20
+    assert chunk_length(10**9, torch.float32, CPU) == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.cuda.OutOfMemoryError("CUDA out of memory."),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 1 GB)"),
+    ],
+)
+def test_errors_of_all_devices_that_mean_too_little_memory_are_known(error):
+    assert is_out_of_memory(error)
+
+
+@pytest.mark.parametrize("error", [ValueError("out of memory"), RuntimeError("shape")])
+def test_other_errors_do_not_mean_too_little_memory(error):
+    assert not is_out_of_memory(error)
+
+
+def fail_above(n_rows, error, seen):
+    score = AnoGAN.score
+
+    def limited(self, x):
+        seen.append(len(x))
+        if len(x) > n_rows:
+            raise error
+        return score(self, x)
+
+    return limited
+
+
+def test_scoring_goes_on_in_smaller_chunks_when_memory_runs_out(
+    make_detector, blob, monkeypatch
+):
+    fitted = make_detector().fit(blob)
+    expected = fitted.score_samples(blob)
+    seen = []
+    error = torch.cuda.OutOfMemoryError("CUDA out of memory.")
+    monkeypatch.setattr(AnoGAN, "score", fail_above(12, error, seen))
+    np.testing.assert_allclose(fitted.score_samples(blob), expected, rtol=1e-12)
+    assert seen[:4] == [80, 40, 20, 10]
+    assert seen[3:] == [10] * 8
+
+
+def test_a_single_row_that_does_not_fit_is_an_error(make_detector, blob, monkeypatch):
+    fitted = make_detector().fit(blob)
+    monkeypatch.setattr(AnoGAN, "score", fail_above(0, MemoryError("full"), []))
+    with pytest.raises(MemoryError, match="full"):
+        fitted.score_samples(blob)
+
+
+def test_other_errors_while_scoring_are_not_tried_again(
+    make_detector, blob, monkeypatch
+):
+    fitted = make_detector().fit(blob)
+    seen = []
+    monkeypatch.setattr(AnoGAN, "score", fail_above(0, RuntimeError("shape"), seen))
+    with pytest.raises(RuntimeError, match="shape"):
+        fitted.score_samples(blob)
+    assert seen == [80]
 
 
 def test_a_detector_works_on_each_device(make_detector, blob, zeros, device):

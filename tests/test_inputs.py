@@ -18,7 +18,7 @@ def table():
 @pytest.mark.parametrize("resident", [True, False])
 def test_batches_hold_the_rows_asked_for(table, resident, monkeypatch):
     if not resident:
-        monkeypatch.setattr(_inputs, "RESIDENT_BYTES", 0)
+        monkeypatch.setattr(_inputs, "RESIDENT_BYTES", {"cpu": 0})
     rows = Rows(table, None, CPU, np.array([3, 5, 7, 11]))
     assert len(rows) == 4
     batch = rows.batch(torch.tensor([2, 0]))
@@ -62,7 +62,7 @@ def test_a_batch_is_a_copy_of_read_only_rows(table):
 
 
 def test_a_memmap_is_read_batch_by_batch(tmp_path, monkeypatch):
-    monkeypatch.setattr(_inputs, "RESIDENT_BYTES", 0)
+    monkeypatch.setattr(_inputs, "RESIDENT_BYTES", {"cpu": 0})
     values = np.arange(60, dtype=np.uint8).reshape(10, 6)
     np.save(tmp_path / "rows.npy", values)
     rows = Rows(np.load(tmp_path / "rows.npy", mmap_mode="r"), None, CPU)
@@ -71,10 +71,38 @@ def test_a_memmap_is_read_batch_by_batch(tmp_path, monkeypatch):
     np.testing.assert_allclose(rows.scaling().shift, expected.mean_)
 
 
-def test_chunks_cover_all_rows_in_order(table):
-    chunks = Rows(table, None, CPU).chunks(7)
-    assert [len(chunk) for chunk in chunks] == [7, 7, 6]
-    assert torch.equal(torch.cat(chunks), torch.arange(20))
+@pytest.mark.parametrize("indices", [None, np.arange(19, -1, -1)])
+def test_stretches_cover_all_rows_in_order(table, indices):
+    rows = Rows(table, None, CPU, indices, resident=False)
+    stretches = [rows.stretch(at, at + 7) for at in (0, 7, 14)]
+    assert [len(stretch) for stretch in stretches] == [7, 7, 6]
+    expected = table if indices is None else table[indices]
+    assert np.array_equal(torch.cat(stretches), expected)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.uint8, np.int64])
+def test_tensors_share_no_memory_with_x(dtype):
+    values = np.arange(12).reshape(4, 3).astype(dtype)
+    for resident in (True, False):
+        rows = Rows(values, None, CPU, resident=resident)
+        for tensor in (rows.stretch(0, 4), rows.all(), rows.batch(torch.arange(4))):
+            tensor.zero_()
+    assert values[3, 2] == 11
+
+
+def test_rows_read_once_read_no_more_than_asked_for(tmp_path):
+    class Counting(np.ndarray):
+        asked = 0
+
+        def __getitem__(self, key):
+            found = super().__getitem__(key)
+            Counting.asked += len(found)
+            return np.asarray(found)
+
+    values = np.zeros((1000, 3)).view(Counting)
+    rows = Rows(values, None, CPU, resident=False)
+    rows.stretch(10, 20)
+    assert Counting.asked == 10
 
 
 def test_some_rows_are_a_random_subset(table):
@@ -176,3 +204,42 @@ def test_a_shape_that_is_none_is_refused(shape):
 )
 def test_rows_to_learn_from(y, expected):
     assert normal_rows(y, 3).tolist() == expected
+
+
+def on_disk(folder, mode):
+    path = folder / "rows.npy"
+    np.save(path, np.arange(60_000, dtype=np.uint8).reshape(-1, 6))
+    return np.load(path, mmap_mode=mode)
+
+
+@pytest.mark.parametrize("mode", ["r", "r+", "c"])
+def test_rows_of_a_memmap_are_read_right_however_it_is_cut_or_changed(tmp_path, mode):
+    values = on_disk(tmp_path, mode)
+    if mode != "r":
+        values[5] = 77
+    for cut in (values, values[3:], values[::-1], np.asarray(values)[::2]):
+        rows = Rows(cut, None, CPU, resident=False)
+        for start in (0, 1000):
+            found = rows.stretch(start, start + 500)
+            assert np.array_equal(found, cut[start : start + 500])
+    if mode != "r":
+        assert (values[5] == 77).all()
+
+
+def test_pages_of_a_memmap_are_let_go_after_reading(tmp_path, monkeypatch):
+    values = on_disk(tmp_path, "r")
+    asked = []
+
+    class Mapping:
+        def madvise(self, advice):
+            asked.append(advice)
+
+    monkeypatch.setattr(_inputs, "_shared_mapping", lambda values: Mapping())
+    rows = Rows(values, None, CPU, resident=False)
+    assert np.array_equal(rows.stretch(5, 9), values[5:9])
+    assert len(asked) == 1
+
+
+def test_changes_that_only_memory_holds_are_never_let_go(tmp_path):
+    assert _inputs._shared_mapping(on_disk(tmp_path, "c")) is None
+    assert _inputs._shared_mapping(np.zeros((3, 2))) is None

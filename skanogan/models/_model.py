@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 __all__ = ["Model", "chunked", "floats_kept"]
 
-CHUNK = 1024
+CHUNK = 256
 """Rows drawn or encoded at once where a model does so for itself, at fit."""
 
 
