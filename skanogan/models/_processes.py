@@ -43,6 +43,7 @@ __all__ = [
     "local_index",
     "n_processes",
     "own_rows",
+    "row_gradients",
     "share_gradients",
     "summed",
     "weighted",
@@ -209,6 +210,29 @@ def summed(values: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 # Gradients ---------------------------------------------------------------------
+
+
+def row_gradients(values: Tensor, x: Tensor) -> Tensor:
+    """The gradient of the sum of all rows' values, at the rows x of this process.
+
+    Parameters
+    ----------
+    values : Tensor of shape (n,)
+        Made of x and, by batch normalisation, of the other rows.
+    x : Tensor of shape (n, ...)
+
+    Returns
+    -------
+    gradient : Tensor of shape (n, ...)
+        With a derivative of its own.
+    """
+    share = _SHARE.get()
+    total = values.sum()
+    if share is None:
+        return torch.autograd.grad(total, x, create_graph=True)[0]
+    # A sum is no mean: by its weight, and back, it goes the way that means go.
+    mean = total / share.weight
+    return torch.autograd.grad(mean, x, create_graph=True)[0] * share.weight
 
 
 def share_gradients(optimizer: torch.optim.Optimizer) -> None:
