@@ -230,16 +230,13 @@ def main(folder):
 def launch(argument):
     root = Path(_processes.__file__).parents[2]
     paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
     return subprocess.run(
         [
             *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
             *(f"--nproc_per_node={N_PROCESSES}", __file__, str(argument)),
         ],
-        env={
-            **os.environ,
-            "OMP_NUM_THREADS": "1",
-            "PYTHONPATH": os.pathsep.join(paths),
-        },
+        env={**os.environ, **environment},
         capture_output=True,
         text=True,
         timeout=120,
