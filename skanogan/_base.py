@@ -34,7 +34,7 @@ from skanogan.exceptions import (
     DivergenceError,
     DivergenceWarning,
 )
-from skanogan.models import Model
+from skanogan.models import Model, _processes
 
 __all__ = ["BaseDetector"]
 
@@ -167,6 +167,14 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
                 f"by {type(self).__name__}: normal rows are what it learns from."
             )
         random_state = check_random_state(self.random_state)
+        shape = (len(normal), *self._row_shape())
+        random_state, first_shape = _processes.from_first((random_state, shape), device)
+        if shape != first_shape:
+            raise ValueError(
+                f"Every process is to pass the same X: got normal rows of shape "
+                f"{shape}, and the first process has {first_shape}. Each takes its "
+                "part of every batch by itself."
+            )
         seeds = random_state.randint(np.iinfo(np.int32).max, size=4)
         order = random_state.permutation(normal)
         n_held_out = held_out_size(len(normal), self.validation_fraction)
@@ -229,7 +237,9 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
             with (
                 torch.enable_grad(),
                 progress_bar(
-                    type(self).__name__, self._n_updates(), self.verbose
+                    type(self).__name__,
+                    self._n_updates(),
+                    self.verbose if _processes.is_first() else 0,
                 ) as report,
             ):
                 for record in loop:

@@ -4,6 +4,8 @@ import os
 
 import torch
 
+from skanogan.models import _processes
+
 __all__ = [
     "available_devices",
     "chunk_length",
@@ -42,7 +44,8 @@ def resolve_device(device: "str | torch.device") -> torch.device:
     Parameters
     ----------
     device : str or torch.device
-        "auto" takes the best that is available; anything else is taken at its word.
+        "auto" takes the best that is available and, where several processes train
+        together, each a GPU of its own; anything else is taken at its word.
 
     Returns
     -------
@@ -54,7 +57,11 @@ def resolve_device(device: "str | torch.device") -> torch.device:
         If the name means nothing to torch, or the device is not on this machine.
     """
     if isinstance(device, str) and device == "auto":
-        return torch.device(available_devices()[0])
+        best, index = available_devices()[0], _processes.local_index()
+        # Each process may also see no GPU but its own, as number 0.
+        if best == "cuda" and index is not None and index < torch.cuda.device_count():
+            return torch.device(best, index)
+        return torch.device(best)
     advice = 'Use device="auto" to take the best there is, or one of '
     try:
         resolved = torch.device(device)

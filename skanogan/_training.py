@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from skanogan.models import Model
+from skanogan.models import Model, _processes
 
 __all__ = ["BatchSource", "Diverged", "shuffled_batches", "train"]
 
@@ -64,10 +64,14 @@ def shuffled_batches(
     ------
     positions : Tensor of int64
     """
-    at_least = min(batch_size, 2)
-    n_batches = max(1, min(round(n_rows / batch_size), n_rows // at_least))
+    n_batches = _batches_an_epoch(n_rows, batch_size)
     while True:
         yield from torch.randperm(n_rows, generator=rng).tensor_split(n_batches)
+
+
+def _batches_an_epoch(n_rows: int, batch_size: int) -> int:
+    at_least = min(batch_size, 2)
+    return max(1, min(round(n_rows / batch_size), n_rows // at_least))
 
 
 def train(
@@ -82,6 +86,9 @@ def train(
     held_out: Tensor | None = None,
 ) -> Iterator[dict[str, float]]:
     """Train a model for a budget of updates, whatever the number of rows.
+
+    Where a process group is initialised, all its processes train one model: each calls
+    this with the same rows and seeds, and takes its own part of every batch.
 
     Parameters
     ----------
@@ -107,7 +114,11 @@ def train(
     ------
     Diverged
         When a loss or a weight is not finite at the time of a record.
+    ValueError
+        When a batch has fewer than two rows for each of several processes.
     """
+    _check_batches(len(rows), batch_size)
+    _processes.copied_from_first(model)
     started = time.perf_counter()
     model.start_training(noise_rng)
     sums: dict[str, Tensor] = {}
@@ -117,18 +128,24 @@ def train(
     least = math.inf
     positions = shuffled_batches(len(rows), batch_size, batch_rng)
     for update in range(1, n_updates + 1):
-        losses = model.train_step(rows.batch(next(positions)))
+        with _processes.own_rows(next(positions), model) as own:
+            losses = _processes.weighted(model.train_step(rows.batch(own)))
         # Sums stay on the device: reading them each time would stall it.
         # A loss has a count of its own, as stages of a training have different ones.
         sums |= {name: sums.get(name, 0) + loss for name, loss in losses.items()}
         counts.update(losses.keys())
         if update % report_every and update != n_updates:
             continue
+        sums = _processes.summed(sums)
         record = {name: float(value) / counts[name] for name, value in sums.items()}
         error = _validation_error(model, held_out)
         if error is not None:
             record["validation_error"] = error
         finite = all(map(math.isfinite, record.values())) and _all_finite(model)
+        # Whether to go on and which state to keep must be one decision for all.
+        record, error, finite = _processes.from_first(
+            (record, error, finite), noise_rng.device
+        )
         if not finite:
             if kept is not None:
                 model.load_state_dict(kept_state)
@@ -147,6 +164,19 @@ def train(
         }
     model.load_state_dict(kept_state)
     model.finish_training()
+
+
+def _check_batches(n_rows: int, batch_size: int) -> None:
+    n_processes = _processes.n_processes()
+    smallest = n_rows // _batches_an_epoch(n_rows, batch_size)
+    needed = _processes.ROWS_EACH * n_processes
+    if n_processes > 1 and smallest < needed:
+        raise ValueError(
+            f"{n_processes} processes need batches of {needed} rows or more, "
+            f"{_processes.ROWS_EACH} for each: batch_size={batch_size} makes batches "
+            f"of {smallest} of these {n_rows} rows. Increase batch_size or use fewer "
+            "processes."
+        )
 
 
 def _validation_error(model: Model, held_out: Tensor | None) -> float | None:

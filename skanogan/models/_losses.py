@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from skanogan.models._processes import row_gradients
 
 __all__ = [
     "ADVERSARIAL_LOSSES",
@@ -57,8 +58,7 @@ ADVERSARIAL_LOSSES = {
 def gradient_penalty(discriminator: nn.Module, real: Tensor) -> Tensor:
     """R1 of Mescheder et al. 2018: the mean squared gradient norm at real rows."""
     real = real.detach().requires_grad_(True)
-    logits = discriminator(real)
-    (gradient,) = torch.autograd.grad(logits.sum(), real, create_graph=True)
+    gradient = row_gradients(discriminator(real), real)
     return gradient.flatten(1).square().sum(1).mean()
 
 

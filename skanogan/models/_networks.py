@@ -11,6 +11,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from skanogan.models._processes import share_gradients
+
 __all__ = [
     "Discriminator",
     "Stack",
@@ -68,13 +70,15 @@ def build(factory: Callable[[], Network], rng: torch.Generator) -> Network:
 def adam(network: nn.Module, learning_rate: float, beta_1: float) -> torch.optim.Adam:
     """The optimiser of all networks here, with DCGAN's second decay rate."""
     weights = list(network.parameters())
-    return torch.optim.Adam(
+    optimizer = torch.optim.Adam(
         weights,
         lr=learning_rate,
         betas=(beta_1, 0.999),
         # One kernel for all weights, where there is one.
         fused=weights[0].device.type in ("cpu", "cuda"),
     )
+    share_gradients(optimizer)
+    return optimizer
 
 
 class Discriminator(nn.Module):

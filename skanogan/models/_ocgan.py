@@ -30,6 +30,7 @@ from skanogan.models._metric import RANK, WhitenedMetric
 from skanogan.models._model import Model, chunked
 from skanogan.models._networks import Discriminator, adam
 from skanogan.models._prior import Prior
+from skanogan.models._processes import draw, joined_mean, joined_variance
 from skanogan.models._scaling import Scaling
 
 __all__ = ["OCGAN", "OCGAN_SCORES", "VISUAL_FAKES", "Game"]
@@ -252,14 +253,15 @@ class OCGAN(Model):
         if start != "auto":
             self._mines = self._n_updates >= int(start)
             return self._mines
-        now = torch.stack([error.detach(), x.var(0).mean(), belief])
+        variance = joined_variance(x).mean()
+        now = joined_mean(torch.stack([error.detach(), variance, belief]))
         self._quality = self._quality * SMOOTHING + now * (1 - SMOOTHING)
         # Reading the means stalls a GPU: every tenth update will do.
         if self._n_updates % 10 == 0:
             weight = 1 - SMOOTHING**self._n_updates
-            mean_error, variance, mean_belief = (self._quality / weight).tolist()
+            mean_error, mean_variance, mean_belief = (self._quality / weight).tolist()
             self._mines = (
-                mean_error < UNEXPLAINED * variance and mean_belief >= BELIEVED
+                mean_error < UNEXPLAINED * mean_variance and mean_belief >= BELIEVED
             )
         return self._mines
 
@@ -277,8 +279,12 @@ class OCGAN(Model):
 
     def _noise_like(self, x: Tensor) -> Tensor:
         """Gaussian noise, fresh at each call."""
-        noise = torch.randn(
-            x.shape, generator=self._rng, device=x.device, dtype=x.dtype
+        noise = draw(
+            torch.randn,
+            tuple(x.shape),
+            generator=self._rng,
+            device=x.device,
+            dtype=x.dtype,
         )
         return noise * self.game.noise_variance**0.5
 

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from skanogan.models._processes import draw
+
 __all__ = ["PRIORS", "Prior"]
 
 
@@ -20,9 +22,12 @@ class Prior:
 
     def sample(self, n: int, latent_dim: int, rng: torch.Generator) -> Tensor:
         """Latents of shape (n, latent_dim), on the generator's device."""
-        draw = torch.randn if self.name == "normal" else torch.rand
         latents = draw(
-            n, latent_dim, generator=rng, device=rng.device, dtype=torch.float32
+            torch.randn if self.name == "normal" else torch.rand,
+            (n, latent_dim),
+            generator=rng,
+            device=rng.device,
+            dtype=torch.float32,
         )
         return latents if self.name == "normal" else latents * 2 - 1
 
