@@ -1,0 +1,39 @@
+"""What a section prints: a title, the machine, tables, and what to know of them."""
+
+import platform
+from collections.abc import Sequence
+
+import torch
+
+__all__ = ["machine_line", "markdown", "section"]
+
+
+def machine_line(device: "torch.device | None" = None) -> str:
+    """Threads, torch, and the device: what a ratio may depend on.
+
+    Parameters
+    ----------
+    device : torch.device, default=None
+        Where it ran; the CPU by default.
+    """
+    on = "CPU"
+    if device is not None and device.type == "cuda":
+        on = torch.cuda.get_device_name(device)
+    elif device is not None and device.type != "cpu":
+        on = device.type
+    kernels = torch.backends.cpu.get_cpu_capability()
+    return (
+        f"On {on}; {torch.get_num_threads()} CPU threads, {platform.machine()} "
+        f"{kernels}, torch {torch.__version__}."
+    )
+
+
+def markdown(header: Sequence[str], lines: Sequence[Sequence[object]]) -> str:
+    """A Markdown table."""
+    rows = [header, ["---"] * len(header), *lines]
+    return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in rows)
+
+
+def section(title: str, *paragraphs: str) -> str:
+    """A title and what stands below it, with empty lines between."""
+    return "\n\n".join([f"## {title}", *paragraphs])
