@@ -155,11 +155,12 @@ def _by_block(method: str, detector: Any, X: Any, dtype: np.dtype) -> "da.Array"
     getattr(detector, method)  # a LocalOutlierFactor has it only with novelty=True
     check_is_fitted(detector)
     _check_row_shape(detector, X)
-    if max(X.numblocks[1:]) > 1:
-        X = X.rechunk(dict.fromkeys(range(1, X.ndim), -1))
-    return X.map_blocks(
+    return da.map_blocks(
         _score_block,
+        X,
         _on_cluster(detector, method, dtype),
+        # Blocks along an axis that is dropped are merged in the task. A rechunk would
+        # do the same, but not where the lengths of columns are unknown.
         drop_axis=list(range(1, X.ndim)),
         # Given, so that Dask does not try the detector on a block of its own making.
         meta=np.empty(0, dtype),

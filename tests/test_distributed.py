@@ -2,6 +2,7 @@ import asyncio
 import gc
 import importlib
 import sys
+import warnings
 from types import SimpleNamespace
 
 import numpy as np
@@ -153,7 +154,8 @@ def test_without_a_cluster_local_threads_give_the_same(fitted, blob, blocks):
 
 
 def test_local_threads_can_be_chosen_beside_a_cluster(client, fitted, blocks, scored):
-    with dask.config.set(scheduler="threads"):
+    with dask.config.set(scheduler="threads"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of Dask, that this may surprise
         ours.score_samples(fitted, blocks).compute()
     assert sorted(scored) == [1, 19, 20, 20, 20]
 
@@ -214,8 +216,10 @@ def test_no_rows_at_all_give_no_scores(fitted, blocks, method):
     assert computed.dtype == nothing.dtype
 
 
-def test_unknown_columns_are_left_to_the_workers(fitted, blob, blocks):
-    all_columns = blocks[:, da.ones(5, dtype=bool, chunks=5)]
+@pytest.mark.parametrize("columns", [5, 2])
+def test_unknown_columns_are_left_to_the_workers(fitted, blob, columns):
+    rows = da.from_array(blob, chunks=(20, columns))
+    all_columns = rows[:, da.ones(5, dtype=bool, chunks=columns)]
     assert np.isnan(all_columns.shape[1])
     np.testing.assert_allclose(
         ours.score_samples(fitted, all_columns).compute(),
