@@ -20,6 +20,7 @@ PACKAGES = (
     "tqdm",
     "matplotlib",
     "pandas",
+    "dask",
 )
 
 

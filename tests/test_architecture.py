@@ -99,11 +99,13 @@ def test_no_global_switch_is_thrown(path):
         "torch.backends.cudnn.",
         "use_deterministic_algorithms",
     ):
-        assert switch not in text
+        held_and_given_back = (name(path), switch) == ("_threads.py", "set_num_threads")
+        assert switch not in text or held_and_given_back
 
 
 def test_importing_the_package_loads_nothing_that_a_fit_does_not_need():
-    heavy = ["matplotlib", "pandas", "dask", "tqdm", "polars", "skanogan.benchmark"]
+    heavy = ["matplotlib", "pandas", "dask", "distributed", "tqdm", "polars"]
+    heavy += ["skanogan.benchmark", "skanogan.distributed"]
     # torch and scikit-learn load some of these themselves where they are installed.
     code = f"""
 import sys
