@@ -22,6 +22,7 @@ from skanogan._compat import Interval, StrOptions, _fit_context, validate_data
 from skanogan._device import (
     chunk_length,
     is_out_of_memory,
+    precision,
     resolve_device,
     resolve_dtype,
 )
@@ -72,7 +73,7 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
             StrOptions({"auto"}),
             Interval(Real, 0, 0.5, closed="right"),
         ],
-        "scoring_dtype": [StrOptions({"auto", "float32", "float64"})],
+        "scoring_dtype": [StrOptions({"auto", "float32", "float64", "bfloat16"})],
         "warm_start": ["boolean"],
         "verbose": ["verbose"],
         "device": [str, torch.device],
@@ -201,7 +202,7 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
         is_image = self.image_shape_ is not None
         model.to(resolve_dtype(self.scoring_dtype, is_image, device))
         reference = rows.some(REFERENCE_ROWS, random_state)
-        with torch.no_grad():
+        with torch.no_grad(), precision(self.scoring_dtype, device):
             rng = torch.Generator().manual_seed(int(seeds[3]))
             model.prepare_scoring(reference, rng)
             self._warn_of_collapse(model, reference)
@@ -437,7 +438,8 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
         length = chunk_length(self.model_.floats_per_row, dtype, self.device_)
         found: np.ndarray | None = None
         start = 0
-        with torch.inference_mode(False), torch.no_grad():
+        lowered = precision(self.scoring_dtype, self.device_)
+        with torch.inference_mode(False), torch.no_grad(), lowered:
             while start < len(rows):
                 stop = min(start + length, len(rows))
                 try:
@@ -517,7 +519,7 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
             return next(self.model_.parameters()).dtype == torch.float32
         if self.scoring_dtype == "auto":
             return self.image_shape is not None
-        return bool(self.scoring_dtype == "float32")
+        return self.scoring_dtype in ("float32", "bfloat16")
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()

@@ -1,6 +1,8 @@
 """Where a model lives, in which precision it scores, and how many rows at once."""
 
 import os
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 
@@ -10,6 +12,7 @@ __all__ = [
     "available_devices",
     "chunk_length",
     "is_out_of_memory",
+    "precision",
     "resolve_device",
     "resolve_dtype",
 ]
@@ -87,10 +90,11 @@ def resolve_dtype(
 
     Parameters
     ----------
-    scoring_dtype : {"auto", "float32", "float64"}
+    scoring_dtype : {"auto", "float32", "float64", "bfloat16"}
         "auto" is float64 for tables, where a row scored alone and in a batch then
         agree to 1e-15 for 1.6 times the time, and float32 for images, where float64
-        costs 3 times as much; float32 on mps, which has no other.
+        costs 3 times as much; float32 on mps, which has no other. "bfloat16" keeps
+        float32 and lowers the precision of products alone (`precision`).
     is_image : bool
         Whether the network is convolutional.
     device : torch.device
@@ -112,7 +116,18 @@ def resolve_dtype(
             'scoring_dtype="float64" was asked for, but mps has no float64. '
             'Use scoring_dtype="float32" or device="cpu".'
         )
-    return {"float32": torch.float32, "float64": torch.float64}[scoring_dtype]
+    return torch.float64 if scoring_dtype == "float64" else torch.float32
+
+
+def precision(scoring_dtype: str, device: torch.device) -> AbstractContextManager[Any]:
+    """What scoring runs in: bfloat16 products where they are asked for.
+
+    Of this thread alone, and over when scoring is. TF32, on GPUs that have it, is a
+    setting of the whole process and left to ``torch.set_float32_matmul_precision``.
+    """
+    if scoring_dtype == "bfloat16":
+        return torch.autocast(device.type, torch.bfloat16)
+    return nullcontext()
 
 
 def chunk_length(floats_per_row: int, dtype: torch.dtype, device: torch.device) -> int:

@@ -3,6 +3,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from scipy.stats import spearmanr
 
 from skanogan import _device
 from skanogan._device import (
@@ -90,6 +91,7 @@ def test_a_name_that_is_no_device_is_an_error(device):
         ("auto", False, MPS, torch.float32),
         ("float64", True, CPU, torch.float64),
         ("float32", False, CPU, torch.float32),
+        ("bfloat16", False, CPU, torch.float32),
     ],
 )
 def test_precision_of_scores(asked, is_image, device, dtype):
@@ -99,6 +101,29 @@ def test_precision_of_scores(asked, is_image, device, dtype):
 def test_float64_on_mps_is_an_error_with_two_ways_out():
     with pytest.raises(ValueError, match=r"no float64\. Use .*float32.* or .*cpu"):
         resolve_dtype("float64", False, MPS)
+
+
+@pytest.mark.parametrize("make", ["make_detector", "make_ocgan"])
+def test_bfloat16_rounds_scores_and_keeps_their_order(make, zeros, device, request):
+    make = request.getfixturevalue(make)
+    exact, rounded = (
+        make(scoring_dtype=dtype, max_iter=60, device=device).fit(zeros)
+        for dtype in ("float32", "bfloat16")
+    )
+    X = np.concatenate([zeros[:40], zeros[:40] + np.linspace(0, 8, 40)[:, None, None]])
+    expected, found = exact.score_samples(X), rounded.score_samples(X)
+    assert not np.array_equal(found, expected)
+    assert spearmanr(found, expected)[0] > 0.98
+    assert rounded.reconstruct(X).dtype == np.float64
+    # The threshold is of the same precision as the scores.
+    assert (rounded.predict(zeros) == 1).mean() > 0.8
+
+
+def test_bfloat16_ends_with_the_scoring(make_detector, zeros):
+    make_detector(scoring_dtype="bfloat16").fit(zeros).score_samples(zeros)
+    assert not torch.is_autocast_enabled("cpu")
+    product = torch.ones(2, 2) @ torch.ones(2, 2)
+    assert product.dtype == torch.float32
 
 
 def test_chunks_fit_the_memory_allowed(monkeypatch):
