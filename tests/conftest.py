@@ -3,7 +3,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from skanogan import AnoGANDetector, OCGANDetector
+from skanogan import AnoGANDetector, FAnoGANDetector, OCGANDetector
 from skanogan._device import available_devices
 
 # Of this test process alone: the networks here are so small that a second thread costs
@@ -57,6 +57,25 @@ def make_detector():
             "random_state": 0,
         }
         return AnoGANDetector(**{**cheap, **parameters})
+
+    return make
+
+
+@pytest.fixture
+def make_fanogan():
+    """FAnoGANDetector with budgets of a tenth of a second, and any parameters."""
+
+    def make(**parameters):
+        cheap = {
+            "max_iter": 10,
+            "encoder_max_iter": 10,
+            "hidden_layer_sizes": (16, 16),
+            "n_filters": 4,
+            "latent_dim": 4,
+            "device": "cpu",
+            "random_state": 0,
+        }
+        return FAnoGANDetector(**{**cheap, **parameters})
 
     return make
 

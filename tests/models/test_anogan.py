@@ -41,7 +41,9 @@ def matching_by_hand(x, z):
     return np.abs(features_by_hand((x - SHIFT) / SCALE) - drawn).sum(1)
 
 
-def make_model(averaging=0.0, learning_rate=0.01, gradient_penalty=0.0, **search):
+def make_model(
+    averaging=0.0, learning_rate=0.01, gradient_penalty=0.0, encoder=None, **search
+):
     generator = nn.Linear(2, 3, bias=False)
     discriminator = nn.Sequential(nn.Linear(3, 2), nn.LeakyReLU(0.2), nn.Linear(2, 1))
     with torch.no_grad():
@@ -75,6 +77,7 @@ def make_model(averaging=0.0, learning_rate=0.01, gradient_penalty=0.0, **search
             gradient_penalty=gradient_penalty,
             averaging=averaging,
         ),
+        encoder,
     )
     return AnoGAN(parts, Search(**{**settings, **search}))
 
@@ -202,6 +205,17 @@ def test_whitened_score_of_the_nearest_candidate_is_the_one_computed_by_hand():
     assert np.array_equal(found, model.latents.numpy()[distances.argmin(1)])
 
 
+@pytest.mark.parametrize("prior_weight", [0.0, 1e-200])
+def test_the_distance_to_the_bank_is_the_length_at_the_latents_found(prior_weight):
+    # With a weight on the prior, however small, each row draws its candidate again.
+    model = ready(score="whitened", start="nearest", prior_weight=prior_weight)
+    rows = features_by_hand((X - SHIFT) / SCALE)
+    found = model.find_latents(torch.from_numpy(X)).numpy()
+    differences = torch.from_numpy(rows - features_by_hand(found @ W))
+    expected = model.metric.squared_length(differences)
+    np.testing.assert_allclose(score(model), expected, rtol=1e-8)
+
+
 def test_scores_of_the_reference_rows_average_to_the_number_of_features():
     # The trace of M^-1 M: 2 features, less the floor's share
     model = ready(score="whitened", whitening_floor=1e-9)
@@ -275,6 +289,39 @@ def test_rows_that_the_generator_draws_are_found_by_the_search():
     model = ready(score="residual", n_steps=300, step_size=0.02)
     assert (score(model, rows) < 0.2).all()
     assert (score(model, rows + 9 * np.array([1, 1, 1])) > 1).all()
+
+
+# From the encoder -------------------------------------------------------------
+
+V = np.array([[0.25, 0.5], [-0.5, 0.25], [0.5, 0.125]])
+
+
+def ready_with_encoder(**search):
+    """E(x) = x V."""
+    encoder = nn.Linear(3, 2, bias=False)
+    with torch.no_grad():
+        encoder.weight.copy_(torch.from_numpy(V.T))
+    return ready(start="encoder", encoder=encoder, **search)
+
+
+def test_the_search_starts_from_the_latent_that_the_encoder_names():
+    found = ready_with_encoder().find_latents(torch.from_numpy(X))
+    np.testing.assert_allclose(found, (X - SHIFT) / SCALE @ V, atol=1e-12)
+
+
+def test_whitened_score_from_the_encoder_is_the_one_computed_by_hand():
+    def differences(x):
+        scaled = (x - SHIFT) / SCALE
+        return features_by_hand(scaled) - features_by_hand(scaled @ V @ W)
+
+    expected = squared_lengths(inverse_moment(differences(REFERENCE)), differences(X))
+    found = score(ready_with_encoder(score="whitened"))
+    np.testing.assert_allclose(found, expected, rtol=1e-8)
+
+
+def test_search_steps_go_on_from_the_encoder():
+    path = [score(ready_with_encoder(n_steps=n)).mean() for n in (0, 5, 40)]
+    assert path[2] < path[1] < path[0]
 
 
 # Training ---------------------------------------------------------------------

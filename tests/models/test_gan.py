@@ -1,0 +1,280 @@
+"""A GAN and then an encoder that inverts it: the two stages of training."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from skanogan.models._autoencoder import mlp_encoder
+from skanogan.models._fanogan import FAnoGAN
+from skanogan.models._gan import EncoderTraining, GANParts, Training
+from skanogan.models._networks import as_discriminator, build
+from skanogan.models._prior import Prior
+from skanogan.models._scaling import Scaling
+
+# G(z) = z W, E(x) = x V, f(x) = leaky(x A + a); x is scaled by (x - 2) / 3.
+W = np.array([[1.0, -2.0, 0.5], [0.3, 0.7, -1.0]])
+V = np.array([[0.25, 0.5], [0.0, 0.25], [0.5, 0.0]])
+A = np.array([[0.5, -1.0], [1.5, 0.2], [-0.7, 0.9]])
+a = np.array([0.1, -0.4])
+SHIFT, SCALE = 2.0, 3.0
+X = np.array([[3.0, -1.0, 4.0], [2.0, 2.0, 2.0], [0.5, 7.0, -3.0], [9.0, 1.0, 0.0]])
+
+
+def features_by_hand(scaled):
+    hidden = scaled @ A + a
+    return np.where(hidden > 0, hidden, 0.2 * hidden)
+
+
+def izi_f_by_hand(x, weight, v=V):
+    scaled = (x - SHIFT) / SCALE
+    drawn = scaled @ v @ W
+    difference = features_by_hand(scaled) - features_by_hand(drawn)
+    return ((scaled - drawn) ** 2).mean(1) + weight * (difference**2).mean(1)
+
+
+def known_networks():
+    generator = nn.Linear(2, 3, bias=False)
+    discriminator = nn.Sequential(nn.Linear(3, 2), nn.LeakyReLU(0.2), nn.Linear(2, 1))
+    encoder = nn.Linear(3, 2, bias=False)
+    with torch.no_grad():
+        generator.weight.copy_(torch.from_numpy(W.T))
+        discriminator[0].weight.copy_(torch.from_numpy(A.T))
+        discriminator[0].bias.copy_(torch.from_numpy(a))
+        encoder.weight.copy_(torch.from_numpy(V.T))
+    return generator, discriminator, encoder
+
+
+def normalised_networks():
+    """With running statistics, which a network at rest must not change either."""
+    rng = torch.Generator().manual_seed(0)
+    return (
+        build(lambda: nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)), rng),
+        build(
+            lambda: nn.Sequential(
+                nn.Linear(3, 4), nn.BatchNorm1d(4), nn.LeakyReLU(), nn.Linear(4, 1)
+            ),
+            rng,
+        ),
+        build(lambda: nn.Linear(3, 2), rng),
+    )
+
+
+def training(networks, after, feature_weight=1.0, averaging=0.0):
+    """A model in training; without an encoder if `after` is None."""
+    generator, discriminator, encoder = networks
+    settings = EncoderTraining(
+        after=after, learning_rate=0.02, feature_weight=feature_weight
+    )
+    has_encoder = after is not None
+    parts = GANParts(
+        generator,
+        as_discriminator(discriminator),
+        Scaling(torch.tensor(SHIFT).double(), torch.tensor(SCALE).double()),
+        Prior("normal"),
+        2,
+        Training(
+            adversarial_loss="cross_entropy",
+            learning_rate=0.01,
+            beta_1=0.5,
+            gradient_penalty=0.0,
+            averaging=averaging,
+        ),
+        encoder if has_encoder else None,
+        settings if has_encoder else None,
+    )
+    model = FAnoGAN(parts, "f_anogan", 0.05) if has_encoder else Alone(parts)
+    model.start_training(torch.Generator().manual_seed(0))
+    return model
+
+
+class Alone(FAnoGAN):
+    """The GAN without its second stage."""
+
+    def __init__(self, parts):
+        super(FAnoGAN, self).__init__(parts)
+
+
+def update(model, times=1):
+    for _ in range(times):
+        losses = model.train_step(torch.from_numpy(X))
+    return losses
+
+
+def state(network):
+    return {name: value.clone() for name, value in network.state_dict().items()}
+
+
+def same(first, second):
+    assert first.keys() == second.keys()
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+# What the encoder learns ------------------------------------------------------
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.7, 2.0])
+def test_the_loss_of_the_encoder_is_izi_f_computed_by_hand(weight):
+    losses = update(training(known_networks(), after=0, feature_weight=weight))
+    expected = izi_f_by_hand(X, weight).mean()
+    assert losses["encoder_loss"].item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_one_row_by_hand_with_every_number_written_out():
+    # x scaled = (1, -2, 1.5); E(x) = (1, 0); G(E(x)) = (1, -2, .5)
+    # pixels: (0 + 0 + 1) / 3; f(x) = (-.69, -.09), f(G(E(x))) = (-.55, -.27)
+    # features: (.14^2 + .18^2) / 2 = .026; L = 1 / 3 + 2 * .026
+    model = training(known_networks(), after=0, feature_weight=2.0)
+    losses = model.train_step(torch.tensor([[5.0, -4.0, 6.5]]))
+    assert losses["encoder_loss"].item() == pytest.approx(1 / 3 + 0.052, rel=1e-5)
+
+
+def test_the_validation_error_is_izi_f_of_each_row_at_the_weights_of_now():
+    model = training(known_networks(), after=0, feature_weight=0.7)
+    update(model, times=3)
+    v = model.encoder.weight.detach().numpy().T
+    assert not np.allclose(v, V)
+    found = model.validation_error(torch.from_numpy(X)).detach()
+    np.testing.assert_allclose(found, izi_f_by_hand(X, 0.7, v), rtol=1e-5)
+
+
+def test_there_is_no_validation_error_before_the_encoder_trains():
+    model = training(known_networks(), after=2)
+    for _ in range(2):
+        assert model.validation_error(torch.from_numpy(X)) is None
+        update(model)
+    assert model.validation_error(torch.from_numpy(X)) is None
+    update(model)
+    assert model.validation_error(torch.from_numpy(X)).shape == (len(X),)
+
+
+def test_a_gan_without_an_encoder_never_has_a_validation_error():
+    model = training(known_networks(), after=None)
+    update(model, times=3)
+    assert model.validation_error(torch.from_numpy(X)) is None
+
+
+def test_updates_of_the_encoder_lower_its_loss():
+    model = training(known_networks(), after=0)
+    losses = [update(model)["encoder_loss"].item() for _ in range(60)]
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_the_first_update_of_the_encoder_moves_a_weight_by_its_learning_rate():
+    model = training(known_networks(), after=0)
+    before = model.encoder.weight.detach().clone()
+    update(model)
+    moved = (model.encoder.weight.detach() - before).abs()
+    assert moved.max().item() == pytest.approx(0.02, rel=1e-3)
+
+
+# The boundary between the stages ----------------------------------------------
+
+
+def test_before_the_boundary_only_generator_and_discriminator_move():
+    model = training(normalised_networks(), after=2)
+    for _ in range(2):
+        before = state(model.generator), state(model.discriminator)
+        encoder = state(model.encoder)
+        losses = update(model)
+        assert not same(before[0], state(model.generator))
+        assert not same(before[1], state(model.discriminator))
+        assert same(encoder, state(model.encoder))
+        assert "encoder_loss" not in losses
+
+
+@pytest.mark.parametrize("averaging", [0.0, 0.9])
+def test_after_the_boundary_only_the_encoder_moves(averaging):
+    model = training(normalised_networks(), after=2, averaging=averaging)
+    update(model, times=2)
+    at_rest = state(model._average.network), state(model.discriminator)
+    for _ in range(3):
+        encoder = state(model.encoder)
+        losses = update(model)
+        assert same(at_rest[0], state(model.generator))
+        assert same(at_rest[1], state(model.discriminator))
+        assert not same(encoder, state(model.encoder))
+        assert set(losses) == {"encoder_loss"}
+
+
+def test_measuring_the_error_on_held_out_rows_moves_nothing():
+    model = training(normalised_networks(), after=1)
+    update(model, times=2)
+    before = state(model)
+    model.validation_error(torch.from_numpy(X))
+    assert same(before, state(model))
+
+
+def test_the_gan_is_the_one_that_its_own_stage_alone_would_have_trained():
+    both = training(normalised_networks(), after=3, averaging=0.9)
+    update(both, times=8)
+    alone = training(normalised_networks(), after=None, averaging=0.9)
+    update(alone, times=3)
+    for model in (both, alone):
+        model.finish_training()
+    assert same(state(both.generator), state(alone.generator))
+    assert same(state(both.discriminator), state(alone.discriminator))
+
+
+@pytest.mark.parametrize("n_updates", [1, 4])
+def test_after_either_stage_nothing_of_the_training_is_kept(n_updates):
+    model = training(normalised_networks(), after=2)
+    update(model, times=n_updates)
+    model.finish_training()
+    assert not [name for name in vars(model) if "optimizer" in name]
+    assert "_average" not in dict(model.named_modules())
+    assert not any(module.training for module in model.modules())
+    assert not any(weight.requires_grad for weight in model.parameters())
+    assert all(weight.grad is None for weight in model.parameters())
+
+
+def test_a_model_that_has_finished_can_be_trained_again_from_the_first_stage():
+    model = training(normalised_networks(), after=1)
+    update(model, times=3)
+    model.finish_training()
+    before = state(model.generator)
+    model.start_training(torch.Generator().manual_seed(1))
+    assert "generator_loss" in update(model)
+    assert not same(before, state(model.generator))
+    assert "encoder_loss" in update(model)
+
+
+# What is made of the networks -------------------------------------------------
+
+
+def finished(networks):
+    model = training(networks, after=0)
+    model.finish_training()
+    return model
+
+
+@pytest.mark.parametrize("bounded", [True, False])
+def test_latents_lie_where_the_encoders_activation_allows(bounded):
+    rng = torch.Generator().manual_seed(0)
+    generator, discriminator, _ = known_networks()
+    encoder = build(lambda: mlp_encoder((3,), 2, (8,), "none", bounded), rng)
+    model = finished((generator, discriminator, encoder))
+    latents = model.find_latents(torch.from_numpy(100 * X))
+    assert latents.shape == (len(X), 2)
+    assert bool((latents.abs() <= 1).all()) is bounded
+
+
+def test_reconstructions_are_what_the_encoders_latents_draw_in_units_of_x():
+    model = finished(known_networks())
+    scaled = (X - SHIFT) / SCALE
+    found = model.reconstruct(torch.from_numpy(X))
+    np.testing.assert_allclose(found, scaled @ V @ W * SCALE + SHIFT, rtol=1e-5)
+    found = model.residual_map(torch.from_numpy(X))
+    np.testing.assert_allclose(found, np.abs(scaled - scaled @ V @ W), atol=1e-5)
+
+
+def test_embeddings_are_the_features_of_the_scaled_rows():
+    found = finished(known_networks()).embed(torch.from_numpy(X))
+    np.testing.assert_allclose(found, features_by_hand((X - SHIFT) / SCALE), rtol=1e-5)
+
+
+def test_samples_are_drawn_from_the_prior_in_units_of_x():
+    # More than one chunk of rows.
+    found = finished(known_networks()).sample(300, torch.Generator().manual_seed(3))
+    z = torch.randn(300, 2, generator=torch.Generator().manual_seed(3)).numpy()
+    np.testing.assert_allclose(found, z @ W * SCALE + SHIFT, rtol=1e-4, atol=1e-4)

@@ -1,0 +1,233 @@
+"""FAnoGANDetector, and AnoGANDetector with an encoder: what the encoder adds."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from sklearn.metrics import roc_auc_score
+from sklearn.utils._param_validation import InvalidParameterError
+
+from skanogan.models._fanogan import FANOGAN_SCORES
+
+
+@pytest.fixture
+def labelled(blob):
+    """120 rows, a third of them anomalies 6 deviations away, marked -1."""
+    far = blob[:40] + 6 * blob.std(0)
+    return np.concatenate([blob, far]), np.repeat([1, -1], [80, 40])
+
+
+@pytest.fixture
+def digits():
+    """100 zeros and 50 ones of 8 x 8 pixels, marked 1 and -1."""
+    digits = load_digits()
+    zeros, ones = (digits.images[digits.target == k] for k in (0, 1))
+    return np.concatenate([zeros[:100], ones[:50]]), np.repeat([1, -1], [100, 50])
+
+
+def latents(detector, X):
+    with torch.no_grad():
+        return detector.model_.find_latents(torch.from_numpy(X)).numpy()
+
+
+# Parameters -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value"),
+    [
+        ("encoder_max_iter", 0),
+        ("encoder_learning_rate", 0.0),
+        ("encoder_activation", "relu"),
+        ("feature_weight", -0.1),
+        ("anomaly_score", "anogan"),
+    ],
+)
+def test_a_parameter_out_of_range_is_told_with_its_range(
+    make_fanogan, blob, parameter, value
+):
+    detector = make_fanogan(**{parameter: value})
+    with pytest.raises(
+        InvalidParameterError, match=rf"'{parameter}' parameter of .* must be .* Got"
+    ):
+        detector.fit(blob)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"encoder_max_iter": 20},
+        {"encoder_learning_rate": 0.01},
+        {"encoder_activation": "tanh"},
+        {"feature_weight": 3.0},
+        {"whitening_floor": 0.5, "anomaly_score": "whitened"},
+        {"averaging": 0.0},
+        {"prior": "uniform"},
+        *({"anomaly_score": name} for name in FANOGAN_SCORES if name != "f_anogan"),
+    ],
+    ids=lambda changed: next(iter(changed)),
+)
+def test_every_parameter_changes_the_scores(make_fanogan, blob, changed):
+    name = "whitened" if "whitening_floor" in changed else "f_anogan"
+    first = make_fanogan(anomaly_score=name).fit(blob)
+    second = make_fanogan(**{"anomaly_score": name, **changed}).fit(blob)
+    assert not np.allclose(first.score_samples(blob), second.score_samples(blob))
+
+
+def test_the_feature_weight_is_that_of_the_encoders_training_too(make_fanogan, blob):
+    first, second = (
+        make_fanogan(feature_weight=weight, anomaly_score="residual").fit(blob)
+        for weight in (1.0, 30.0)
+    )
+    assert not np.allclose(first.score_samples(blob), second.score_samples(blob))
+
+
+@pytest.mark.parametrize(
+    ("activation", "prior", "bounded"),
+    [
+        ("auto", "normal", False),
+        ("auto", "uniform", True),
+        ("identity", "uniform", False),
+        ("tanh", "normal", True),
+    ],
+)
+@pytest.mark.parametrize("kind", ["table", "images"])
+def test_latents_are_bounded_where_the_activation_says_so(
+    make_fanogan, blob, zeros, kind, activation, prior, bounded
+):
+    X, parameters = (blob, {}) if kind == "table" else (zeros, {"image_shape": (8, 8)})
+    X = X.reshape(len(X), -1)
+    if kind == "images":
+        parameters["backbone"] = "convolutional"
+    detector = make_fanogan(encoder_activation=activation, prior=prior, **parameters)
+    far = X.mean(0) + 1000 * (X - X.mean(0))
+    far = far if kind == "table" else far.reshape(-1, 1, 8, 8)
+    found = latents(detector.fit(X), far)
+    assert found.shape == (len(X), 4)
+    assert bool((np.abs(found) <= 1).all()) is bounded
+
+
+# Anomalies --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("score", FANOGAN_SCORES)
+def test_every_score_tells_far_rows_from_normal_ones(make_fanogan, labelled, score):
+    X, y = labelled
+    detector = make_fanogan(anomaly_score=score, max_iter=100, encoder_max_iter=100)
+    detector.fit(X, y)
+    assert roc_auc_score(y, detector.score_samples(X)) > 0.95
+    predicted = detector.predict(X)
+    assert (predicted[y == -1] == -1).mean() > 0.8
+    assert (predicted[y == 1] == 1).mean() > 0.8
+
+
+@pytest.mark.parametrize("backbone", ["mlp", "convolutional"])
+def test_other_digits_are_told_from_zeros(make_fanogan, digits, backbone):
+    X, y = digits
+    detector = make_fanogan(backbone=backbone, max_iter=100, encoder_max_iter=50)
+    detector.fit(X, y)
+    assert detector.image_shape_ == (8, 8, 1)
+    assert roc_auc_score(y, detector.score_samples(X)) > 0.95
+    assert detector.reconstruct(X).shape == X.shape
+    assert detector.residual_map(X).shape == X.shape
+
+
+# The two stages ---------------------------------------------------------------
+
+
+def test_history_holds_both_stages(make_fanogan, blob):
+    detector = make_fanogan(max_iter=30, encoder_max_iter=30).fit(blob)
+    assert [record["n_iter"] for record in detector.history_] == [*range(3, 61, 3)]
+    for record in detector.history_:
+        of_gan = {"discriminator_loss", "generator_loss", "real_logit", "drawn_logit"}
+        of_encoder = {"encoder_loss", "validation_error"}
+        losses = of_gan if record["n_iter"] <= 30 else of_encoder
+        assert set(record) == losses | {"n_iter", "seconds"}
+    assert detector.n_iter_ == 60
+
+
+def test_a_record_across_the_boundary_holds_the_mean_of_each_loss(make_fanogan, blob):
+    detector = make_fanogan(max_iter=31, encoder_max_iter=29).fit(blob)
+    shared = [r for r in detector.history_ if {"encoder_loss", "real_logit"} <= set(r)]
+    assert [record["n_iter"] for record in shared] == [33]
+    first_alone = detector.history_[11]
+    # Of two updates each, were it divided by all three it would be a third lower
+    assert shared[0]["encoder_loss"] > 0.9 * first_alone["encoder_loss"]
+
+
+def test_longer_training_of_the_encoder_lowers_the_error_of_new_rows(
+    make_fanogan, blob
+):
+    few, many = (
+        make_fanogan(encoder_max_iter=n, max_iter=100).fit(blob) for n in (1, 300)
+    )
+    errors = [d.history_[-1]["validation_error"] for d in (few, many)]
+    assert errors[1] < errors[0]
+    residuals = [np.square(d.residual_map(blob)).mean() for d in (few, many)]
+    assert residuals[1] < residuals[0]
+
+
+def test_the_encoders_updates_leave_what_the_gan_draws(make_fanogan, blob):
+    few, many = (make_fanogan(encoder_max_iter=n).fit(blob) for n in (1, 40))
+    drawn = [d.sample(5, random_state=0) for d in (few, many)]
+    assert np.array_equal(*drawn)
+    assert not np.allclose(few.reconstruct(blob), many.reconstruct(blob))
+
+
+def test_a_warm_start_goes_through_both_stages_again(make_fanogan, blob):
+    detector = make_fanogan(warm_start=True).fit(blob)
+    drawn, rebuilt = detector.sample(5, random_state=0), detector.reconstruct(blob)
+    detector.fit(blob)
+    assert detector.n_iter_ == 40
+    assert not np.allclose(detector.sample(5, random_state=0), drawn)
+    assert not np.allclose(detector.reconstruct(blob), rebuilt)
+
+
+# AnoGAN from an encoder -------------------------------------------------------
+
+
+def test_the_search_can_start_from_an_encoder(make_detector, labelled):
+    X, y = labelled
+    detector = make_detector(start="encoder", max_iter=100, encoder_max_iter=100)
+    detector.set_params(n_steps=5).fit(X, y)
+    assert roc_auc_score(y, detector.score_samples(X)) > 0.95
+    assert detector.n_iter_ == 200
+    assert "validation_error" in detector.history_[-1]
+
+
+def test_without_steps_the_latents_are_the_encoders(make_detector, make_fanogan, blob):
+    parameters = {"encoder_max_iter": 10, "n_steps": 0}
+    searched = make_detector(start="encoder", **parameters).fit(blob)
+    named = make_fanogan().fit(blob)
+    # The same seed, networks and updates: the same encoder
+    np.testing.assert_array_equal(latents(searched, blob), latents(named, blob))
+
+
+def test_steps_from_the_encoder_lower_the_loss(make_detector, blob):
+    scores = [
+        make_detector(
+            start="encoder", encoder_max_iter=10, anomaly_score="anogan", n_steps=n
+        )
+        .fit(blob)
+        .score_samples(blob)
+        for n in (0, 30)
+    ]
+    assert scores[1].mean() > scores[0].mean()
+
+
+def test_restarts_of_an_encoder_are_refused_with_two_ways_out(make_detector, blob):
+    detector = make_detector(start="encoder", n_restarts=2)
+    with pytest.raises(
+        ValueError,
+        match=r'n_restarts=2 with start="encoder".*n_restarts=1, or start="nearest"',
+    ):
+        detector.fit(blob)
+
+
+@pytest.mark.parametrize("start", ["nearest", "random"])
+def test_another_start_trains_no_encoder(make_detector, blob, start):
+    detector = make_detector(start=start, encoder_max_iter=10).fit(blob)
+    assert detector.n_iter_ == 10
+    assert detector.model_.encoder is None
+    other = make_detector(start=start, encoder_max_iter=99).fit(blob)
+    assert np.array_equal(detector.score_samples(blob), other.score_samples(blob))
