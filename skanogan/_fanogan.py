@@ -112,8 +112,8 @@ class FAnoGANDetector(BaseDetector):
 
     Attributes
     ----------
-    model_ : skanogan.models.AnoGAN
-        Generator, discriminator, and the search.
+    model_ : skanogan.models.FAnoGAN
+        Generator, discriminator, encoder, and the scores.
     offset_ : float
         ``decision_function = score_samples - offset_``.
     history_ : list of dict
