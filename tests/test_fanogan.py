@@ -148,12 +148,15 @@ def test_history_holds_both_stages(make_fanogan, blob):
 
 
 def test_a_record_across_the_boundary_holds_the_mean_of_each_loss(make_fanogan, blob):
-    detector = make_fanogan(max_iter=31, encoder_max_iter=29).fit(blob)
-    shared = [r for r in detector.history_ if {"encoder_loss", "real_logit"} <= set(r)]
-    assert [record["n_iter"] for record in shared] == [33]
-    first_alone = detector.history_[11]
-    # Of two updates each, were it divided by all three it would be a third lower
-    assert shared[0]["encoder_loss"] > 0.9 * first_alone["encoder_loss"]
+    # All rows a batch and an encoder that hardly moves: its loss stays what it is.
+    detector = make_fanogan(
+        max_iter=32, encoder_max_iter=28, encoder_learning_rate=1e-9
+    ).fit(blob)
+    shared, encoders_own = detector.history_[10:12]
+    assert shared["n_iter"] == 33
+    assert {"encoder_loss", "real_logit"} <= set(shared)
+    # Of one update in three, where the next is of three
+    assert shared["encoder_loss"] == pytest.approx(encoders_own["encoder_loss"], 1e-3)
 
 
 def test_longer_training_of_the_encoder_lowers_the_error_of_new_rows(

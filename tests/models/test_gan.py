@@ -197,6 +197,14 @@ def test_after_the_boundary_only_the_encoder_moves(averaging):
         assert set(losses) == {"encoder_loss"}
 
 
+def test_networks_at_rest_get_no_gradients():
+    model = training(normalised_networks(), after=1)
+    update(model, times=2)
+    at_rest = [*model.generator.parameters(), *model.discriminator.parameters()]
+    assert not any(weight.requires_grad for weight in at_rest)
+    assert all(weight.requires_grad for weight in model.encoder.parameters())
+
+
 def test_measuring_the_error_on_held_out_rows_moves_nothing():
     model = training(normalised_networks(), after=1)
     update(model, times=2)
