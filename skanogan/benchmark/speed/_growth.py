@@ -102,7 +102,7 @@ def measure(task: str, n: int, path: str) -> dict[str, float]:
         X = rng.normal(size=(n, N_COLUMNS))
         detector.score_samples(X[:1000])
         # By turns, for long enough that a slow moment of the machine does not decide.
-        n_turns = max(1, 20_000 // n)
+        n_turns = max(1, 200_000 // n)
         _forget_peak()
         taken = seconds(lambda: [detector.score_samples(X) for _ in range(n_turns)])
         held = X.nbytes + 8 * n
