@@ -91,7 +91,7 @@ class AnoGANDetector(BaseDetector):
     step_size : float, default=0.05
         Adam's learning rate in the search.
     tol : float, default=0.0
-        A row's search ends early once ten steps have lowered its loss by no more than
+        A row's search ends early once ten steps have changed its loss by no more than
         this share of it. 0 takes all steps, as in the paper.
     discrimination_weight : float, default=0.1
         The paper's lambda, between 0 and 1.

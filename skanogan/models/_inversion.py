@@ -44,8 +44,9 @@ def descend(
     targets : tuple of Tensor of shape (n, ...), default=()
         What each row is compared with.
     tol : float, default=0.0
-        A row rests once ten steps have lowered its loss by no more than this share of
-        it; 0 takes every step, as in the paper.
+        A row rests once ten steps have changed its loss by no more than this share of
+        it; 0 takes every step, as in the paper. A loss that has risen is not at rest:
+        momentum carries rows past their minimum and back.
 
     Returns
     -------
@@ -61,7 +62,8 @@ def descend(
             search.run(n_steps)
             return search.z
         search.run(min(CHECK_EVERY, n_steps - done))
-        moving = before - search.loss_before > tol * search.loss_before.abs()
+        change = (before - search.loss_before).abs()
+        moving = change > tol * search.loss_before.abs()
         found[active] = search.z
         active, before = active[moving], search.loss_before[moving]
         if len(active) == 0:

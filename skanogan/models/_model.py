@@ -116,17 +116,23 @@ def floats_kept(function: Callable[[Tensor], Tensor], rows: Tensor) -> int:
     rows : Tensor of shape (n, ...)
         A few rows to try it on.
     """
-    n = len(rows)
+    once, out = _kept(function, rows)
+    twice, _ = _kept(function, torch.cat((rows, rows)))
+    # Weights are kept as well, and do not grow with the rows.
+    grown = [more - less for less, more in zip(once, twice, strict=False)]
+    # The last output and its gradient, and the widest gradient on the way.
+    return (sum(grown) + 2 * out + max(grown, default=0)) // len(rows)
+
+
+def _kept(function: Callable[[Tensor], Tensor], rows: Tensor) -> tuple[list[int], int]:
+    """Sizes of what autograd keeps, and of the output."""
     kept: dict[int, int] = {}
 
     def count(tensor: Tensor) -> Tensor:
-        # Weights are kept as well, and do not grow with the rows.
-        if tensor.ndim and len(tensor) == n:
-            kept[tensor.data_ptr()] = tensor.numel()
+        kept[tensor.data_ptr()] = tensor.numel()
         return tensor
 
     hooks = torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor)
     with torch.enable_grad(), hooks:
         out = function(rows.detach().requires_grad_(True))
-    # The last output and its gradient, and the widest gradient on the way.
-    return (sum(kept.values()) + 2 * out.numel() + max(kept.values(), default=0)) // n
+    return list(kept.values()), out.numel()

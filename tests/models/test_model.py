@@ -40,3 +40,9 @@ def test_numbers_kept_are_counted_where_gradients_are_off():
 
 def test_a_linear_map_keeps_its_output_and_the_gradient_alone():
     assert floats_kept(nn.Linear(5, 4).requires_grad_(False), ROWS) == 2 * 4
+
+
+def test_weights_are_not_taken_for_rows_where_they_are_as_many():
+    for n in (2, 3, 4):
+        layer = nn.Linear(3, 1000).requires_grad_(False)
+        assert floats_kept(layer, torch.zeros(n, 3)) == 2 * 1000
