@@ -1,0 +1,160 @@
+"""Metrics of anomalies have the right sign, for functions and for scorers."""
+
+import numpy as np
+import pytest
+from sklearn.ensemble import IsolationForest
+from sklearn.metrics import average_precision_score, make_scorer, roc_auc_score
+from sklearn.model_selection import cross_validate
+
+from skanogan import metrics
+from skanogan.model_selection import NoveltyClassifier, NoveltyKFold
+
+# In order of abnormality: anomaly, normal, anomaly, normal, normal.
+Y = [-1, 1, -1, 1, 1]
+DECISION = [-0.9, -0.4, -0.1, 0.3, 0.8]
+RANKED = {
+    "outlier_average_precision": (1 / 1 + 2 / 3) / 2,
+    "outlier_roc_auc": (3 + 2) / 6,
+    "outlier_recall": 1 / 2,
+}
+LABELLED = {"outlier_f1": 2 * (2 / 3) * 1 / (2 / 3 + 1)}
+NAMES = [*RANKED, *LABELLED]
+
+
+def function(name):
+    return getattr(metrics, f"{name}_score")
+
+
+def scorer(name):
+    return getattr(metrics, f"{name}_scorer")
+
+
+def input_of(name):
+    return DECISION if name in RANKED else np.where(np.array(DECISION) < 0, -1, 1)
+
+
+@pytest.fixture
+def blobs():
+    rng = np.random.RandomState(0)
+    X = np.concatenate([rng.normal(size=(200, 2)), rng.normal(3, 1, size=(20, 2))])
+    return X, np.repeat([1, -1], [200, 20])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_ranking_of_five_rows_by_hand(name):
+    expected = {**RANKED, **LABELLED}[name]
+    assert function(name)(Y, input_of(name)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_scorer_is_the_function_of_what_the_detector_says(name, blobs):
+    X, y = blobs
+    forest = IsolationForest(random_state=0).fit(X[y == 1])
+    said = forest.decision_function(X) if name in RANKED else forest.predict(X)
+    assert scorer(name)(forest, X, y) == function(name)(y, said)
+    assert scorer(name)(forest, X, y) > 0.4
+
+
+@pytest.mark.parametrize("name", RANKED)
+def test_a_detector_with_the_sign_turned_is_the_worse_one(name, blobs):
+    X, y = blobs
+    decision = IsolationForest(random_state=0).fit(X[y == 1]).decision_function(X)
+    assert function(name)(y, decision) > 0.7
+    assert function(name)(y, -decision) < 0.2
+
+
+def test_average_precision_is_not_that_of_the_normal_rows(blobs):
+    X, y = blobs
+    decision = IsolationForest(random_state=0).fit(X[y == 1]).decision_function(X)
+    found = metrics.outlier_average_precision_score(y, decision)
+    assert found == average_precision_score(y == -1, -decision)
+    assert found != pytest.approx(average_precision_score(y == 1, decision), abs=0.01)
+    assert metrics.outlier_roc_auc_score(y, decision) == roc_auc_score(y, decision)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_detector_and_a_classifier_made_of_it_score_the_same(name, blobs):
+    X, y = blobs
+    forest = IsolationForest(random_state=0).fit(X[y == 1])
+    classifier = NoveltyClassifier(IsolationForest(random_state=0)).fit(X, y)
+    assert scorer(name)(classifier, X, y) == scorer(name)(forest, X, y)
+
+
+def test_recall_at_a_rate_is_that_of_a_threshold_that_exists(blobs):
+    X, y = blobs
+    decision = IsolationForest(random_state=0).fit(X[y == 1]).decision_function(X)
+    for rate in (0.0, 0.013, 0.05, 0.5, 1.0):
+        found = max(
+            np.mean(decision[y == -1] < threshold)
+            for threshold in (*decision, np.inf)
+            if np.mean(decision[y == 1] < threshold) <= rate
+        )
+        recall = metrics.outlier_recall_score(y, decision, max_false_alarm_rate=rate)
+        assert recall == pytest.approx(found)
+
+
+def test_ties_across_the_threshold_are_taken_together():
+    # Both rows of -1 or none: with them, half of the normal rows are false alarms.
+    y, decision = [-1, 1, 1], [-1, -1, 0]
+    assert metrics.outlier_recall_score(y, decision, max_false_alarm_rate=0.4) == 0
+    assert metrics.outlier_recall_score(y, decision, max_false_alarm_rate=0.5) == 1
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1.5, np.nan])
+def test_a_rate_that_is_no_share_is_refused(rate):
+    with pytest.raises(ValueError, match=r"max_false_alarm_rate=.*from 0 to 1"):
+        metrics.outlier_recall_score(Y, DECISION, max_false_alarm_rate=rate)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_weights_are_repetitions(name):
+    weights = [1, 2, 3, 1, 2]
+    weighted = function(name)(Y, input_of(name), sample_weight=weights)
+    repeated = function(name)(
+        np.repeat(Y, weights), np.repeat(np.asarray(input_of(name)), weights)
+    )
+    assert weighted == pytest.approx(repeated)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ([0, 1, 0, 1, 1], r"y holds \[0, 1\].*np.where\(is_anomaly, -1, 1\)"),
+        ([1, 1, 1, 1, 1], "y holds no -1"),
+        ([-1, -1, -1, -1, -1], "y holds no 1"),
+        (["a", "b", "a", "b", "b"], r"y holds \['a', 'b'\]"),
+        (None, "y is None"),
+        ([1, -1], "inconsistent numbers of samples"),
+    ],
+)
+def test_other_labels_are_refused(name, labels, said):
+    with pytest.raises(ValueError, match=said):
+        function(name)(labels, input_of(name))
+
+
+def test_other_predictions_are_refused():
+    with pytest.raises(ValueError, match=r"y_pred holds \[0, 1\]"):
+        metrics.outlier_f1_score(Y, [0, 1, 1, 0, 0])
+
+
+def test_all_scorers_serve_one_cross_validation(blobs):
+    X, y = blobs
+    scoring = {name: scorer(name) for name in NAMES}
+    scoring["recall at 20 %"] = make_scorer(
+        metrics.outlier_recall_score,
+        response_method="decision_function",
+        max_false_alarm_rate=0.2,
+    )
+    found = cross_validate(
+        IsolationForest(random_state=0),
+        X,
+        y,
+        cv=NoveltyKFold(4),
+        scoring=scoring,
+        error_score="raise",
+    )
+    for name in scoring:
+        assert found[f"test_{name}"].shape == (4,)
+        assert np.all(found[f"test_{name}"] > 0.3)
+    assert np.all(found["test_recall at 20 %"] >= found["test_outlier_recall"])

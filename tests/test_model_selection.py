@@ -1,0 +1,334 @@
+"""Splits that train on normal rows, and detectors as classifiers."""
+
+import pickle
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone, is_classifier
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.ensemble import IsolationForest
+from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
+from sklearn.metrics import RocCurveDisplay, roc_auc_score
+from sklearn.model_selection import (
+    FixedThresholdClassifier,
+    GridSearchCV,
+    TunedThresholdClassifierCV,
+    cross_val_score,
+)
+from sklearn.neighbors import LocalOutlierFactor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import OneClassSVM
+from sklearn.utils.estimator_checks import check_get_params_invariance
+
+from skanogan import AnoGANDetector
+from skanogan.metrics import (
+    outlier_f1_score,
+    outlier_f1_scorer,
+    outlier_roc_auc_scorer,
+)
+from skanogan.model_selection import (
+    NoveltyClassifier,
+    NoveltyKFold,
+    NoveltyShuffleSplit,
+)
+
+SPLITTERS = [
+    NoveltyKFold(3),
+    NoveltyKFold(3, shuffle=True, random_state=0),
+    NoveltyShuffleSplit(4, test_size=0.25, random_state=0),
+]
+
+
+@pytest.fixture
+def blobs():
+    rng = np.random.RandomState(0)
+    X = np.concatenate([rng.normal(size=(300, 2)), rng.normal(3, 1, size=(30, 2))])
+    order = rng.permutation(len(X))
+    return X[order], np.repeat([1, -1], [300, 30])[order]
+
+
+# Splitters ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("splitter", SPLITTERS, ids=repr)
+def test_no_anomaly_is_trained_on_and_every_test_has_some(splitter, blobs):
+    X, y = blobs
+    splits = list(splitter.split(X, y))
+    assert len(splits) == splitter.get_n_splits(X, y)
+    for train, test in splits:
+        assert set(y[train]) == {1}
+        assert set(y[test]) == {-1, 1}
+        assert not set(train) & set(test)
+
+
+@pytest.mark.parametrize("splitter", SPLITTERS, ids=repr)
+def test_tests_hold_either_kind_in_proportion(splitter, blobs):
+    for _, test in splitter.split(*blobs):
+        assert np.mean(blobs[1][test] == -1) == pytest.approx(1 / 11, abs=0.01)
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_folds_test_every_row_once_and_train_on_all_other_normal_rows(shuffle, blobs):
+    X, y = blobs
+    folds = list(NoveltyKFold(5, shuffle=shuffle).split(X, y))
+    tested = np.concatenate([test for _, test in folds])
+    assert sorted(tested) == list(range(len(X)))
+    for train, test in folds:
+        others = np.setdiff1d(np.arange(len(X)), test)
+        assert np.array_equal(train, others[y[others] == 1])
+
+
+@pytest.mark.parametrize("splitter", SPLITTERS, ids=repr)
+def test_the_same_seed_gives_the_same_splits(splitter, blobs):
+    first, second = (list(clone_of(splitter).split(*blobs)) for _ in range(2))
+    for (train, test), (again, also) in zip(first, second, strict=True):
+        assert np.array_equal(train, again)
+        assert np.array_equal(test, also)
+
+
+def clone_of(splitter):
+    return pickle.loads(pickle.dumps(splitter))
+
+
+def test_random_splits_differ_from_seed_to_seed(blobs):
+    one, two = (
+        next(NoveltyShuffleSplit(1, random_state=seed).split(*blobs))[1]
+        for seed in (0, 1)
+    )
+    assert not np.array_equal(one, two)
+
+
+@pytest.mark.parametrize("splitter", SPLITTERS, ids=repr)
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (np.repeat([0, 1], [300, 30]), r"y holds \[0, 1\].*np.where"),
+        (np.ones(330), "y holds no -1"),
+        (-np.ones(330), "y holds no 1"),
+        (None, "y is None"),
+        (np.repeat([1, -1], [100, 30]), "inconsistent numbers of samples"),
+    ],
+)
+def test_other_labels_are_refused(splitter, labels, said, blobs):
+    with pytest.raises(ValueError, match=said):
+        list(splitter.split(blobs[0], labels))
+
+
+def test_more_folds_than_anomalies_are_refused():
+    y = np.repeat([1, -1], [50, 4])
+    with pytest.raises(ValueError, match=r"n_splits=5 with 4 anomalies.*Shuffle"):
+        list(NoveltyKFold(5).split(np.zeros((54, 1)), y))
+
+
+def test_a_split_without_a_row_to_train_on_or_an_anomaly_to_test_is_refused():
+    y = np.repeat([1, -1], [50, 2])
+    splitter = NoveltyShuffleSplit(20, test_size=2, random_state=0)
+    with pytest.raises(ValueError, match=r"test_size=2.*50 normal rows and 2 anom"):
+        list(splitter.split(np.zeros((52, 1)), y))
+
+
+@pytest.mark.parametrize(
+    "detector",
+    [
+        IsolationForest(random_state=0),
+        LocalOutlierFactor(novelty=True),
+        OneClassSVM(),
+        AnoGANDetector(max_iter=60, hidden_layer_sizes=(16,), random_state=0),
+    ],
+    ids=lambda detector: type(detector).__name__,
+)
+def test_they_serve_a_grid_search_over_any_detector(detector, blobs):
+    found = cross_val_score(
+        detector,
+        *blobs,
+        cv=NoveltyKFold(2),
+        scoring=outlier_roc_auc_scorer,
+        error_score="raise",
+    )
+    assert np.all(found > 0.85)
+
+
+def test_a_grid_search_ranks_by_detectors_that_saw_no_anomaly(blobs):
+    X, y = blobs
+    search = GridSearchCV(
+        IsolationForest(random_state=0, n_estimators=20),
+        {"max_samples": [16, 128]},
+        cv=NoveltyKFold(3),
+        scoring=outlier_roc_auc_scorer,
+        refit=False,
+    ).fit(X, y)
+    train, test = next(NoveltyKFold(3).split(X, y))
+    forest = IsolationForest(random_state=0, n_estimators=20, max_samples=16)
+    decision = forest.fit(X[train]).decision_function(X[test])
+    first = search.cv_results_["split0_test_score"][0]
+    assert first == roc_auc_score(y[test], decision)
+
+
+# Detectors as classifiers -------------------------------------------------------
+
+
+class Counting(IsolationForest):
+    """Counts its fits."""
+
+    n_fits = 0
+
+    def fit(self, X, y=None, sample_weight=None):
+        Counting.n_fits += 1
+        self.rows_ = X
+        self.weights_ = sample_weight
+        return super().fit(X, y, sample_weight)
+
+
+@pytest.fixture
+def classifier():
+    return NoveltyClassifier(Counting(n_estimators=30, random_state=0))
+
+
+def test_it_learns_from_the_normal_rows_alone(classifier, blobs):
+    X, y = blobs
+    classifier.fit(X, y, sample_weight=np.arange(len(X)))
+    assert np.array_equal(classifier.estimator_.rows_, X[y == 1])
+    assert np.array_equal(classifier.estimator_.weights_, np.arange(len(X))[y == 1])
+
+
+def test_it_says_what_the_detector_says(classifier, blobs):
+    X, y = blobs
+    forest = IsolationForest(n_estimators=30, random_state=0).fit(X[y == 1])
+    classifier.fit(X, y)
+    for name in ("predict", "decision_function", "score_samples"):
+        assert np.array_equal(getattr(classifier, name)(X), getattr(forest, name)(X))
+
+
+def test_it_is_a_binary_classifier_of_minus_one_and_one(classifier, blobs):
+    assert is_classifier(classifier)
+    assert classifier.fit(*blobs).classes_.tolist() == [-1, 1]
+    assert classifier.n_features_in_ == 2
+    X, y = blobs
+    assert classifier.score(X, y) == np.mean(classifier.predict(X) == y)
+
+
+def test_a_detector_without_score_samples_makes_a_classifier_without():
+    class Plain:
+        def fit(self, X):
+            return self
+
+        def decision_function(self, X):
+            return np.zeros(len(X))
+
+    assert not hasattr(NoveltyClassifier(Plain()), "score_samples")
+    assert hasattr(NoveltyClassifier(IsolationForest()), "score_samples")
+
+
+def test_feature_names_are_the_detectors(classifier, blobs):
+    X, y = blobs
+    table = pd.DataFrame(X, columns=["a", "b"])
+    classifier.fit(table, pd.Series(y))
+    assert classifier.feature_names_in_.tolist() == ["a", "b"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        classifier.predict(table)
+
+
+def test_normal_rows_alone_are_enough(classifier, blobs):
+    X, y = blobs
+    classifier.fit(X[y == 1], y[y == 1])
+    assert classifier.classes_.tolist() == [-1, 1]
+
+
+def test_before_fit_it_says_so(classifier, blobs):
+    with pytest.raises(NotFittedError):
+        classifier.predict(blobs[0])
+
+
+def test_labels_that_are_not_its_own_are_refused(classifier, blobs):
+    X, y = blobs
+    with pytest.raises(ValueError, match=r"np.where\(is_anomaly, -1, 1\)"):
+        classifier.fit(X, y == -1)
+
+
+def test_what_is_no_detector_is_refused(blobs):
+    with pytest.raises(ValueError, match="'estimator' parameter"):
+        NoveltyClassifier(StandardScaler()).fit(*blobs)
+
+
+def test_it_is_cloned_set_and_pickled_as_estimators_are(classifier, blobs):
+    check_get_params_invariance("NoveltyClassifier", classifier)
+    copy = clone(classifier).set_params(estimator__n_estimators=5).fit(*blobs)
+    assert len(copy.estimator_.estimators_) == 5
+    assert classifier.estimator.n_estimators == 30
+    again = pickle.loads(pickle.dumps(NoveltyClassifier(OneClassSVM()).fit(*blobs)))
+    assert set(again.predict(blobs[0])) == {-1, 1}
+
+
+def test_a_tuned_threshold_finds_anomalies_better_than_the_detectors_own(blobs):
+    X, y = blobs
+    default = NoveltyClassifier(IsolationForest(random_state=0))
+    tuned = TunedThresholdClassifierCV(default, scoring=outlier_f1_scorer)
+    found = [
+        outlier_f1_score(y[1::2], estimator.fit(X[::2], y[::2]).predict(X[1::2]))
+        for estimator in (default, tuned)
+    ]
+    assert found[1] > found[0] + 0.1
+
+
+def test_a_sweep_of_thresholds_fits_once_a_fold_and_once_at_the_end(classifier, blobs):
+    Counting.n_fits = 0
+    TunedThresholdClassifierCV(
+        classifier, scoring=outlier_f1_scorer, thresholds=200, cv=3
+    ).fit(*blobs)
+    assert Counting.n_fits == 3 + 1
+
+
+def test_thresholds_of_a_frozen_detector_are_swept_without_a_fit(blobs):
+    X, y = blobs
+    detector = Counting(random_state=0).fit(X[y == 1])
+    Counting.n_fits = 0
+    classifier = NoveltyClassifier(FrozenEstimator(detector))
+    for tool in (
+        TunedThresholdClassifierCV(classifier, scoring=outlier_f1_scorer),
+        FixedThresholdClassifier(classifier, threshold=-0.05),
+    ):
+        assert set(tool.fit(X, y).predict(X)) == {-1, 1}
+    assert Counting.n_fits == 0
+
+
+def test_a_fixed_threshold_is_where_it_says(classifier, blobs):
+    X, y = blobs
+    fixed = FixedThresholdClassifier(
+        classifier, threshold=-0.1, response_method="decision_function"
+    ).fit(X, y)
+    decision = classifier.fit(X, y).decision_function(X)
+    assert np.array_equal(fixed.predict(X), np.where(decision >= -0.1, 1, -1))
+
+
+@pytest.mark.parametrize("method", ["sigmoid", "isotonic"])
+def test_calibrated_probabilities_are_higher_for_anomalies(method, classifier, blobs):
+    X, y = blobs
+    calibrated = CalibratedClassifierCV(classifier, method=method, cv=3).fit(X, y)
+    probability = calibrated.predict_proba(X)[:, 0]
+    assert calibrated.classes_.tolist() == [-1, 1]
+    assert roc_auc_score(y == -1, probability) > 0.9
+    assert probability.mean() == pytest.approx(1 / 11, abs=0.03)
+
+
+def test_a_roc_curve_is_drawn_of_it(classifier, blobs):
+    X, y = blobs
+    display = RocCurveDisplay.from_estimator(classifier.fit(X, y), X, y, pos_label=-1)
+    decision = classifier.decision_function(X)
+    assert display.roc_auc == pytest.approx(roc_auc_score(y, decision))
+
+
+def test_it_takes_a_pipeline_and_our_own_detectors(blobs):
+    X, y = blobs
+    detector = AnoGANDetector(max_iter=60, hidden_layer_sizes=(16,), random_state=0)
+    pipeline = make_pipeline(StandardScaler(), detector)
+    classifier = NoveltyClassifier(pipeline).fit(X, y)
+    expected = make_pipeline(StandardScaler(), clone(detector)).fit(X[y == 1])
+    assert np.array_equal(classifier.predict(X), expected.predict(X))
+    assert np.array_equal(
+        classifier.decision_function(X), expected.decision_function(X)
+    )
