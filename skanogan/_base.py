@@ -26,7 +26,8 @@ from skanogan._device import (
     resolve_device,
     resolve_dtype,
 )
-from skanogan._inputs import Rows, flatten_images, normal_rows, with_channels
+from skanogan._inputs import Rows, flatten_images, with_channels
+from skanogan._labels import normal_rows
 from skanogan._progress import progress_bar
 from skanogan._training import Diverged, train
 from skanogan.exceptions import (

@@ -1,7 +1,6 @@
 """Rows in: flat, image, uint8, memmap -> batches on the device, in bounded memory."""
 
 import mmap
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from skanogan.models._scaling import Scaling
 
-__all__ = ["Rows", "flatten_images", "normal_rows", "with_channels"]
+__all__ = ["Rows", "flatten_images", "with_channels"]
 
 RESIDENT_BYTES = {"cpu": 64 * 2**20}
 """Training rows up to this size are made tensors at once; larger ones batch by batch,
@@ -226,50 +225,3 @@ def with_channels(shape: "tuple[int, ...] | None") -> tuple[int, int, int] | Non
         )
     height, width, channels = (*sides, 1)[:3]
     return int(height), int(width), int(channels)
-
-
-def normal_rows(y: Any, n_rows: int) -> np.ndarray:
-    """Positions of the rows to learn from.
-
-    scikit-learn's detectors ignore `y` and its checks pass labels of any kind, so
-    labels can mean something only where a -1 says that they are meant.
-
-    Parameters
-    ----------
-    y : array-like of shape (n_rows,) or None
-        1 normal, -1 anomaly.
-    n_rows : int
-
-    Returns
-    -------
-    positions : ndarray of int
-
-    Raises
-    ------
-    ValueError
-        If the length is wrong, or there is a -1 beside labels other than 1.
-    """
-    if y is None:
-        return np.arange(n_rows)
-    labels = np.asarray(y).reshape(-1)
-    if len(labels) != n_rows:
-        raise ValueError(
-            f"Found y with {len(labels)} labels for {n_rows} rows of X: one label a "
-            "row was expected."
-        )
-    values = set(np.unique(labels).tolist())
-    if -1 in values and values - {-1, 1}:
-        raise ValueError(
-            f"y holds {sorted(values)[:5]}; 1 for normal rows and -1 for anomalies was "
-            "expected. Convert with np.where(is_anomaly, -1, 1)."
-        )
-    if not values <= {-1, 1}:
-        warnings.warn(
-            f"y is ignored: it holds {sorted(values)[:5]}, and only labels 1 (normal) "
-            "and -1 (anomaly, left out of the fit) mean something here. Convert with "
-            "np.where(is_anomaly, -1, 1).",
-            UserWarning,
-            stacklevel=5,
-        )
-        return np.arange(n_rows)
-    return np.flatnonzero(labels == 1)

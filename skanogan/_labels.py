@@ -1,11 +1,12 @@
 """Labels of rows, where they must say which are normal: 1, or -1 for an anomaly."""
 
+import warnings
 from typing import Any
 
 import numpy as np
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
-__all__ = ["check_labels"]
+__all__ = ["check_labels", "normal_rows"]
 
 
 def check_labels(y: Any, X: Any = None, *, both: bool = True) -> np.ndarray:
@@ -46,3 +47,50 @@ def check_labels(y: Any, X: Any = None, *, both: bool = True) -> np.ndarray:
             "y holds no -1: an anomaly was expected, to measure what is found."
         )
     return labels.astype(np.int64)
+
+
+def normal_rows(y: Any, n_rows: int) -> np.ndarray:
+    """Positions of the rows to learn from.
+
+    scikit-learn's detectors ignore `y` and its checks pass labels of any kind, so
+    labels can mean something only where a -1 says that they are meant.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_rows,) or None
+        1 normal, -1 anomaly.
+    n_rows : int
+
+    Returns
+    -------
+    positions : ndarray of int
+
+    Raises
+    ------
+    ValueError
+        If the length is wrong, or there is a -1 beside labels other than 1.
+    """
+    if y is None:
+        return np.arange(n_rows)
+    labels = np.asarray(y).reshape(-1)
+    if len(labels) != n_rows:
+        raise ValueError(
+            f"Found y with {len(labels)} labels for {n_rows} rows of X: one label a "
+            "row was expected."
+        )
+    values = set(np.unique(labels).tolist())
+    if -1 in values and values - {-1, 1}:
+        raise ValueError(
+            f"y holds {sorted(values)[:5]}; 1 for normal rows and -1 for anomalies was "
+            "expected. Convert with np.where(is_anomaly, -1, 1)."
+        )
+    if not values <= {-1, 1}:
+        warnings.warn(
+            f"y is ignored: it holds {sorted(values)[:5]}, and only labels 1 (normal) "
+            "and -1 (anomaly, left out of the fit) mean something here. Convert with "
+            "np.where(is_anomaly, -1, 1).",
+            UserWarning,
+            stacklevel=5,
+        )
+        return np.arange(n_rows)
+    return np.flatnonzero(labels == 1)

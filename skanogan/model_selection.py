@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
 from sklearn.model_selection import StratifiedKFold, StratifiedShuffleSplit
-from sklearn.utils import Tags, get_tags
+from sklearn.utils import Tags, get_tags, indexable
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
@@ -264,6 +264,7 @@ class NoveltyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         ValueError
             For other labels; the message says how to convert.
         """
+        (X,) = indexable(X)
         labels = check_labels(y, X, both=False)
         at = np.flatnonzero(labels == 1)
         for name, value in fit_params.items():

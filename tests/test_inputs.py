@@ -4,7 +4,8 @@ import torch
 from sklearn.preprocessing import StandardScaler
 
 from skanogan import _inputs
-from skanogan._inputs import Rows, flatten_images, normal_rows, with_channels
+from skanogan._inputs import Rows, flatten_images, with_channels
+from skanogan._labels import normal_rows
 from skanogan.models._scaling import LIMIT, Scaling
 
 CPU = torch.device("cpu")
