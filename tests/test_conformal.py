@@ -34,6 +34,7 @@ def column(*values):
     return np.array(values, dtype=float)[:, None]
 
 
+@pytest.mark.filterwarnings("ignore:y is ignored")
 @parametrize_with_checks(
     [
         ConformalDetector(
