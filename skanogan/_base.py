@@ -7,6 +7,7 @@ import copy
 import math
 import warnings
 from abc import ABC, abstractmethod
+from contextlib import ExitStack
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -29,6 +30,7 @@ from skanogan._device import (
 from skanogan._inputs import Rows, flatten_images, with_channels
 from skanogan._labels import normal_rows
 from skanogan._progress import progress_bar
+from skanogan._threads import at_most_threads, threads_to_score, threads_to_train
 from skanogan._training import Diverged, train
 from skanogan.exceptions import (
     CollapseWarning,
@@ -144,14 +146,14 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
         before = dict(vars(self))
         try:
             # Also inside torch.inference_mode, whose tensors no training can use.
-            with torch.inference_mode(False):
-                return self._fit(X, y)
+            with torch.inference_mode(False), ExitStack() as held:
+                return self._fit(X, y, held)
         except BaseException:
             self.__dict__.clear()
             self.__dict__.update(before)
             raise
 
-    def _fit(self, X: Any, y: Any) -> "BaseDetector":
+    def _fit(self, X: Any, y: Any, held: ExitStack) -> "BaseDetector":
         warm = self.warm_start and hasattr(self, "model_")
         previous = (self.image_shape_, self.n_features_in_) if warm else None
         device = resolve_device(self.device)
@@ -185,6 +187,8 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
 
         rng = torch.Generator().manual_seed(int(seeds[0]))
         model = self._make_model(rows, self._row_shape(), rng).to(device)
+        n_threads = threads_to_train(self._row_shape(), model.n_weights)
+        held.enter_context(at_most_threads(n_threads))
         history = list(self.history_) if warm else []
         if warm:
             # The parameters as they are now, with the weights and scaling so far.
@@ -440,11 +444,14 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
         found: np.ndarray | None = None
         start = 0
         lowered = precision(self.scoring_dtype, self.device_)
+        shape, n_weights = self._row_shape(), self.model_.n_weights
         with torch.inference_mode(False), torch.no_grad(), lowered:
             while start < len(rows):
                 stop = min(start + length, len(rows))
+                n_threads = threads_to_score(shape, n_weights, stop - start)
                 try:
-                    part = _to_numpy(function(rows.stretch(start, stop)))
+                    with at_most_threads(n_threads):
+                        part = _to_numpy(function(rows.stretch(start, stop)))
                 except Exception as error:
                     if not is_out_of_memory(error) or stop - start == 1:
                         raise

@@ -95,6 +95,11 @@ class Model(nn.Module, ABC):
     def floats_per_row(self) -> int:
         """Roughly the numbers held for each row while it is scored."""
 
+    @property
+    def n_weights(self) -> int:
+        """Of all networks together."""
+        return sum(weights.numel() for weights in self.parameters())
+
     @abstractmethod
     def collapse(self, x: Tensor) -> float:
         """Variance of what the model draws over that of the rows x; 0 = one point."""
