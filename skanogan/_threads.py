@@ -54,10 +54,10 @@ def threads_to_train(row_shape: tuple[int, ...], n_weights: int) -> int:
 def threads_to_score(row_shape: tuple[int, ...], n_weights: int, n_rows: int) -> int:
     """How many threads may score so many rows at once on a CPU.
 
-    The sums of a row are seldom split, but they are: by 16 threads, scores of 2,000 rows
-    of a table differed by 1e-15 from those by one, by 8 threads those of 3 rows did. As
-    in `threads_to_train`, one thread where no more are needed. Small images are searched
-    64 at a time.
+    The sums of a row are seldom split, but they are: by 16 threads, scores of 2,000
+    rows of a table differed by 1e-15 from those by one, and by 8 threads those of 3
+    rows did. So one thread where no more are needed, as in `threads_to_train`. Small
+    images are searched 64 at a time.
 
     Parameters
     ----------
