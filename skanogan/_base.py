@@ -5,6 +5,7 @@ The way of one row is drawn in docs/architecture.md.
 
 import copy
 import math
+import os
 import warnings
 from abc import ABC, abstractmethod
 from numbers import Integral, Real
@@ -14,11 +15,17 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, check_memory
 from torch import Tensor
 
 from skanogan._calibration import held_out_size, score_at_false_alarm_rate
-from skanogan._compat import Interval, StrOptions, _fit_context, validate_data
+from skanogan._compat import (
+    HasMethods,
+    Interval,
+    StrOptions,
+    _fit_context,
+    validate_data,
+)
 from skanogan._device import (
     chunk_length,
     is_out_of_memory,
@@ -30,6 +37,7 @@ from skanogan._inputs import Rows, flatten_images, with_channels
 from skanogan._labels import normal_rows
 from skanogan._progress import progress_bar
 from skanogan._training import Diverged, train
+from skanogan._trainings import Training, cached, identity
 from skanogan.exceptions import (
     CollapseWarning,
     DeviceFallbackWarning,
@@ -76,10 +84,27 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
         ],
         "scoring_dtype": [StrOptions({"auto", "float32", "float64", "bfloat16"})],
         "warm_start": ["boolean"],
+        "memory": [str, os.PathLike, HasMethods("cache"), None],
         "verbose": ["verbose"],
         "device": [str, torch.device],
         "random_state": ["random_state"],
     }
+
+    _not_of_training: ClassVar[frozenset[str]] = frozenset(
+        {
+            # What they change of the rows and seeds counts by itself.
+            "image_shape",
+            "validation_fraction",
+            "random_state",
+            "contamination",
+            "scoring_dtype",
+            "warm_start",
+            "memory",
+            "verbose",
+            "device",
+        }
+    )
+    """Parameters that leave the trained weights as they are (`memory`)."""
 
     _advice_on_training: ClassVar[str]
     """What to change when training diverges or collapses."""
@@ -92,6 +117,7 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
     contamination: float | str
     scoring_dtype: str
     warm_start: bool
+    memory: Any
     verbose: int
     device: str | torch.device
     random_state: Any
@@ -197,8 +223,14 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
                     "Use warm_start=False."
                 ) from error
         unseen = order[: min(n_held_out, REFERENCE_ROWS)]
-        unseen_rows = Rows(values, self.image_shape_, device, unseen).all()
-        history += self._train(model, rows, unseen_rows, seeds, history)
+        unseen_rows = Rows(values, self.image_shape_, device, unseen, resident=False)
+        training = self._trained(model, rows, unseen_rows, seeds, warm)
+        done = history[-1]["n_iter"] if history else 0
+        history += [
+            {**record, "n_iter": done + record["n_iter"]} for record in training.history
+        ]
+        if training.warning is not None:
+            warnings.warn(training.warning, DivergenceWarning, stacklevel=4)
 
         is_image = self.image_shape_ is not None
         model.to(resolve_dtype(self.scoring_dtype, is_image, device))
@@ -214,17 +246,58 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
         self.offset_ = self._offset(values, normal, held_out)
         return self
 
-    def _train(
+    def _trained(
         self,
         model: Model,
         rows: Rows,
-        held_out: Tensor,
+        held_out: Rows,
         seeds: np.ndarray,
-        before: list[dict],
-    ) -> list[dict[str, float]]:
-        """Drive the training loop: collect records, draw the bar, report failures."""
-        done = before[-1]["n_iter"] if before else 0
-        records: list[dict[str, float]] = []
+        warm: bool,
+    ) -> Training:
+        """Train the model, or give it the weights of the same training in the cache."""
+
+        def train() -> Training:
+            training = self._train(model, rows, held_out.all(), seeds)
+            state = model.state_dict()
+            training.state = {k: v.cpu().numpy() for k, v in state.items()}
+            return training
+
+        # Not where a training goes on from other weights, where nobody will ask for it
+        # again, or in several processes that would have to find it all at once.
+        again = self.random_state is not None and not warm
+        if self.memory is None or not again or _processes.n_processes() > 1:
+            return self._train(model, rows, held_out.all(), seeds)
+        name = identity(
+            detector=type(self).__qualname__,
+            parameters=self._training_parameters(),
+            rows=rows.digest(),
+            held_out=held_out.digest(),
+            seeds=seeds[:3].tolist(),
+            device=rows.device.type,
+        )
+        memory = self.memory
+        if isinstance(memory, os.PathLike):
+            memory = os.fspath(memory)
+        training = cached(check_memory(memory), name, train)
+        state = {k: torch.from_numpy(v.copy()) for k, v in training.state.items()}
+        model.load_state_dict(state)
+        model.rest()
+        return training
+
+    def _training_parameters(self) -> dict[str, Any]:
+        """Parameters that weights depend on, beside the rows and the seeds."""
+        parameters: dict[str, Any] = self.get_params(deep=False)
+        return {
+            name: value
+            for name, value in parameters.items()
+            if name not in self._not_of_training
+        }
+
+    def _train(
+        self, model: Model, rows: Rows, held_out: Tensor, seeds: np.ndarray
+    ) -> Training:
+        """Drive the training loop: collect records, draw the bar, note failures."""
+        training = Training()
         loop = train(
             model,
             rows,
@@ -246,7 +319,7 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
             ):
                 for record in loop:
                     report(record)
-                    records.append({**record, "n_iter": done + record["n_iter"]})
+                    training.history.append(record)
         except Diverged as error:
             advice = self._advice_on_training
             if error.kept is None:
@@ -254,14 +327,12 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
                     f"Training became non-finite within its first {error.update} "
                     f"updates, before there was a state to go back to. {advice}"
                 ) from error
-            warnings.warn(
-                f"Training became non-finite by update {done + error.update} of "
-                f"{done + self._n_updates()}; the detector keeps the state of update "
-                f"{done + error.kept}. {advice}",
-                DivergenceWarning,
-                stacklevel=5,
+            training.warning = (
+                f"Training became non-finite by update {error.update} of "
+                f"{self._n_updates()}; the detector keeps the state of update "
+                f"{error.kept}. {advice}"
             )
-        return records
+        return training
 
     def _warn_of_collapse(self, model: Model, rows: Tensor) -> None:
         ratio = model.collapse(rows)
