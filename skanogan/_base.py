@@ -8,6 +8,8 @@ import math
 import os
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -19,7 +21,10 @@ from sklearn.utils.validation import check_is_fitted, check_memory
 from torch import Tensor
 
 from skanogan._calibration import held_out_size, score_at_false_alarm_rate
+from skanogan._callbacks import FitTasks
 from skanogan._compat import (
+    CALLBACK_ATTRIBUTES,
+    CallbackSupportMixin,
     HasMethods,
     Interval,
     StrOptions,
@@ -36,7 +41,7 @@ from skanogan._device import (
 from skanogan._inputs import Rows, flatten_images, with_channels
 from skanogan._labels import normal_rows
 from skanogan._progress import progress_bar
-from skanogan._training import Diverged, train
+from skanogan._training import Diverged, Progress, train
 from skanogan._trainings import Training, cached, identity
 from skanogan.exceptions import (
     CollapseWarning,
@@ -58,11 +63,14 @@ most held-out rows that states are compared on."""
 N_RECORDS = 20
 """Rows of `history_` for a fit."""
 
+FITTED = ("model_", "device_", "history_", "n_iter_", "offset_")
+"""What training and its end set, beside what validation does."""
+
 COLLAPSE = 0.05
 """Below this share of the data's variance what the model draws counts as collapsed."""
 
 
-class BaseDetector(OutlierMixin, BaseEstimator, ABC):
+class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
     """What every detector shares; a method adds its parameters and `_make_model`."""
 
     _doc_link_module = "skanogan"
@@ -173,8 +181,12 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
             with torch.inference_mode(False):
                 return self._fit(X, y)
         except BaseException:
+            # Those of callbacks are taken away by scikit-learn, which tears them down.
+            of_callbacks = {
+                k: v for k, v in vars(self).items() if k in CALLBACK_ATTRIBUTES
+            }
             self.__dict__.clear()
-            self.__dict__.update(before)
+            self.__dict__.update({**before, **told})
             raise
 
     def _fit(self, X: Any, y: Any) -> "BaseDetector":
@@ -208,10 +220,13 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
         n_held_out = held_out_size(len(normal), self.validation_fraction)
         held_out, kept = np.sort(order[:n_held_out]), np.sort(order[n_held_out:])
         rows = Rows(values, self.image_shape_, device, kept)
+        unseen = order[: min(n_held_out, REFERENCE_ROWS)]
+        unseen_rows = Rows(values, self.image_shape_, device, unseen, resident=False)
+        reference = rows.some(REFERENCE_ROWS, random_state)
 
         rng = torch.Generator().manual_seed(int(seeds[0]))
         model = self._make_model(rows, self._row_shape(), rng).to(device)
-        history = list(self.history_) if warm else []
+        before = list(self.history_) if warm else []
         if warm:
             # The parameters as they are now, with the weights and scaling so far.
             try:
@@ -222,42 +237,47 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
                     "parameter that sets their sizes has changed since the first fit. "
                     "Use warm_start=False."
                 ) from error
-        unseen = order[: min(n_held_out, REFERENCE_ROWS)]
-        unseen_rows = Rows(values, self.image_shape_, device, unseen, resident=False)
-        training = self._trained(model, rows, unseen_rows, seeds, warm)
-        done = history[-1]["n_iter"] if history else 0
-        history += [
-            {**record, "n_iter": done + record["n_iter"]} for record in training.history
-        ]
+
+        def ready(model: Model, history: list[dict[str, float]]) -> dict[str, Any]:
+            """The fitted attributes, from a model whose training has ended."""
+            fitted = copy.copy(self)
+            fitted._make_ready(model, reference, int(seeds[3]), device)
+            done = before[-1]["n_iter"] if before else 0
+            fitted.history_ = before + [
+                {**record, "n_iter": done + record["n_iter"]} for record in history
+            ]
+            fitted.n_iter_ = int(fitted.history_[-1]["n_iter"])
+            fitted.offset_ = fitted._offset(values, normal, held_out)
+            return {name: getattr(fitted, name) for name in FITTED}
+
+        tasks = FitTasks(self, self._n_records(), X, y)
+        work = _Work(model, rows, unseen_rows, seeds, tasks, ready)
+        training = self._trained(work, warm)
         if training.warning is not None:
             warnings.warn(training.warning, DivergenceWarning, stacklevel=4)
-
-        is_image = self.image_shape_ is not None
-        model.to(resolve_dtype(self.scoring_dtype, is_image, device))
-        reference = rows.some(REFERENCE_ROWS, random_state)
-        with torch.no_grad(), precision(self.scoring_dtype, device):
-            rng = torch.Generator().manual_seed(int(seeds[3]))
-            model.prepare_scoring(reference, rng)
-            self._warn_of_collapse(model, reference)
-        self.model_ = model
-        self.device_ = device
-        self.history_ = history
-        self.n_iter_ = int(history[-1]["n_iter"])
-        self.offset_ = self._offset(values, normal, held_out)
+        for name, value in ready(model, training.history).items():
+            setattr(self, name, value)
+        self._warn_of_collapse(reference)
+        tasks.fit_ends(lambda: {name: getattr(self, name) for name in FITTED})
         return self
 
-    def _trained(
-        self,
-        model: Model,
-        rows: Rows,
-        held_out: Rows,
-        seeds: np.ndarray,
-        warm: bool,
-    ) -> Training:
+    def _make_ready(
+        self, model: Model, reference: Tensor, seed: int, device: torch.device
+    ) -> None:
+        """Take a trained model to the precision of scoring and fix its scores."""
+        is_image = self.image_shape_ is not None
+        model.to(resolve_dtype(self.scoring_dtype, is_image, device))
+        with torch.no_grad(), precision(self.scoring_dtype, device):
+            model.prepare_scoring(reference, torch.Generator().manual_seed(seed))
+        self.model_ = model
+        self.device_ = device
+
+    def _trained(self, work: "_Work", warm: bool) -> Training:
         """Train the model, or give it the weights of the same training in the cache."""
+        model, rows = work.model, work.rows
 
         def train() -> Training:
-            training = self._train(model, rows, held_out.all(), seeds)
+            training = self._train(work)
             state = model.state_dict()
             training.state = {k: v.cpu().numpy() for k, v in state.items()}
             return training
@@ -266,13 +286,13 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
         # again, or in several processes that would have to find it all at once.
         again = self.random_state is not None and not warm
         if self.memory is None or not again or _processes.n_processes() > 1:
-            return self._train(model, rows, held_out.all(), seeds)
+            return self._train(work)
         name = identity(
             detector=type(self).__qualname__,
             parameters=self._training_parameters(),
             rows=rows.digest(),
-            held_out=held_out.digest(),
-            seeds=seeds[:3].tolist(),
+            held_out=work.held_out.digest(),
+            seeds=work.seeds[:3].tolist(),
             device=rows.device.type,
         )
         memory = self.memory
@@ -293,21 +313,29 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
             if name not in self._not_of_training
         }
 
-    def _train(
-        self, model: Model, rows: Rows, held_out: Tensor, seeds: np.ndarray
-    ) -> Training:
+    def _train(self, work: "_Work") -> Training:
         """Drive the training loop: collect records, draw the bar, note failures."""
-        training = Training()
+        training, progress = Training(), Progress()
+        noise_rng = torch.Generator(work.rows.device).manual_seed(int(work.seeds[2]))
         loop = train(
-            model,
-            rows,
+            work.model,
+            work.rows,
             n_updates=self._n_updates(),
             batch_size=self._batch_size(),
-            report_every=max(1, self._n_updates() // N_RECORDS),
-            batch_rng=torch.Generator().manual_seed(int(seeds[1])),
-            noise_rng=torch.Generator(rows.device).manual_seed(int(seeds[2])),
-            held_out=held_out,
+            report_every=self._report_every(),
+            batch_rng=torch.Generator().manual_seed(int(work.seeds[1])),
+            noise_rng=noise_rng,
+            held_out=work.held_out.all(),
+            progress=progress,
         )
+
+        def as_if_stopped() -> dict[str, Any]:
+            # The random stream goes on in the model that trains, and cannot be copied.
+            stopped = copy.deepcopy(work.model, {id(noise_rng): noise_rng})
+            stopped.load_state_dict(progress.kept_state)
+            stopped.finish_training()
+            return work.ready(stopped, training.history)
+
         try:
             with (
                 torch.enable_grad(),
@@ -317,9 +345,13 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
                     self.verbose if _processes.is_first() else 0,
                 ) as report,
             ):
+                work.tasks.record_begins()
                 for record in loop:
                     report(record)
                     training.history.append(record)
+                    progress.stop = work.tasks.record_ends(as_if_stopped)
+                    if not progress.stop and progress.n_iter < self._n_updates():
+                        work.tasks.record_begins()
         except Diverged as error:
             advice = self._advice_on_training
             if error.kept is None:
@@ -334,8 +366,9 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
             )
         return training
 
-    def _warn_of_collapse(self, model: Model, rows: Tensor) -> None:
-        ratio = model.collapse(rows)
+    def _warn_of_collapse(self, rows: Tensor) -> None:
+        with torch.no_grad(), precision(self.scoring_dtype, self.device_):
+            ratio = self.model_.collapse(rows)
         if ratio < COLLAPSE:
             warnings.warn(
                 f"The model has collapsed: the rows it draws have {ratio:.1%} of the "
@@ -568,6 +601,12 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
         """Of all stages of the training."""
         return self.max_iter
 
+    def _report_every(self) -> int:
+        return max(1, self._n_updates() // N_RECORDS)
+
+    def _n_records(self) -> int:
+        return math.ceil(self._n_updates() / self._report_every())
+
     def _batch_size(self) -> int:
         if self.batch_size == "auto":
             return 128 if self.image_shape_ is None else 64
@@ -617,6 +656,18 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
             self.model_.float()
         self.model_.to(device)
         self.device_ = device
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What a training is given beside the parameters."""
+
+    model: Model
+    rows: Rows
+    held_out: Rows
+    seeds: np.ndarray
+    tasks: FitTasks
+    ready: Callable[[Model, list[dict[str, float]]], dict[str, Any]]
 
 
 def _to_numpy(rows: Tensor) -> np.ndarray:
