@@ -48,7 +48,7 @@ ALWAYS_FITTED = {
 }
 """Attributes without which nothing scores."""
 
-LONGEST = 1000
+LONGEST = 256
 """Most entries of a parameter: layers are made one after the other."""
 
 NetworkOrFactory = nn.Module | Callable[[], nn.Module]
@@ -62,9 +62,12 @@ def described(detector: BaseDetector) -> dict[str, Any]:
     TypeError
         If something can be stored by pickle only.
     """
-    parameters = detector.get_params(deep=False)
-    for key in _places(type(detector)):
-        del parameters[key]
+    places = _places(type(detector))
+    parameters = {
+        key: value
+        for key, value in detector.get_params(deep=False).items()
+        if key not in places
+    }
     _check_lengths(parameters)
     return {
         "format": FORMAT,

@@ -26,7 +26,7 @@ from skanogan._described import (
     other_versions,
     short,
 )
-from skanogan._device import resolve_device
+from skanogan._device import precision, resolve_device
 from skanogan._files import write_atomically
 from skanogan._inputs import Rows
 from skanogan.exceptions import ModelFileError, ModelVersionWarning
@@ -184,20 +184,25 @@ def _model(
         model = _made(detector, torch.Generator()).to(dtype)
         model.load_state_dict(weights)
         others = {key: value for key, value in tensors.items() if key not in expected}
-        if any(t.is_floating_point() and t.dtype != dtype for t in others.values()):
+        lowered = detector.scoring_dtype == "bfloat16"
+        allowed = (dtype, torch.bfloat16) if lowered else (dtype,)
+        floats = [t for t in others.values() if t.is_floating_point()]
+        if any(t.dtype not in allowed for t in floats):
             raise ValueError(f"not all floating-point tensors are of {dtype}")
         # Cloned to where torch aligns its memory, as rounding may depend on that.
         copies = {key: tensor.clone() for key, tensor in others.items()}
         _fixed.add(model, description["parts"], description["numbers"], copies)
         model.eval().requires_grad_(False)
-        model.try_scoring(model.sample(2, torch.Generator()))
+        with precision(detector.scoring_dtype, torch.device("cpu")):
+            model.try_scoring(model.sample(2, torch.Generator()))
         held = model.floats_per_row
         if not isinstance(held, int) or held < 1:
             raise ValueError(f"{held} numbers a row cannot be")
     except Exception as error:
         raise ModelFileError(
-            "Its parameters, with the networks that were given, do not belong to its "
-            f"tensors: {short(error)}."
+            "Its tensors are not those of its parameters, or of the networks that were "
+            f"given: {short(error)}. Give the networks that the detector had, or take "
+            "an undamaged copy."
         ) from error
     return model
 

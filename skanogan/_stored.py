@@ -4,6 +4,7 @@ JSON has no tuples, devices and arrays of names: they are objects with one key t
 what they are. A network is stored by name only; who opens the file brings it.
 """
 
+import math
 import types
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -44,9 +45,10 @@ def encoded(value: Any, what: str) -> Any:
         return value
     if isinstance(value, (bool, np.bool_)):
         return bool(value)
-    if isinstance(value, Integral) and -LARGEST <= int(value) < LARGEST:
-        return int(value)
-    if isinstance(value, Real) and np.isfinite(float(value)):
+    if isinstance(value, Integral):
+        if -LARGEST <= int(value) < LARGEST:
+            return int(value)
+    elif isinstance(value, Real) and math.isfinite(value):
         return float(value)
     if isinstance(value, list):
         return [encoded(item, what) for item in value]
