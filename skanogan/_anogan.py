@@ -297,7 +297,7 @@ class AnoGANDetector(BaseDetector):
         self.random_state = random_state
 
     def _make_model(
-        self, rows: Rows, row_shape: tuple[int, ...], rng: torch.Generator
+        self, rows: Rows, row_shape: tuple[int, ...], rng: torch.Generator | None
     ) -> AnoGAN:
         if self.start == "encoder" and self.n_restarts > 1:
             raise ValueError(

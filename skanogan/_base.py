@@ -136,12 +136,14 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
     history_: list[dict[str, float]]
     n_iter_: int
     n_features_in_: int
+    feature_names_in_: np.ndarray
     image_shape_: tuple[int, int, int] | None
     device_: torch.device
+    _sample_shape: tuple[int, ...]
 
     @abstractmethod
     def _make_model(
-        self, rows: Rows, row_shape: tuple[int, ...], rng: torch.Generator
+        self, rows: Rows, row_shape: tuple[int, ...], rng: torch.Generator | None
     ) -> Model:
         """Make an untrained model on the CPU.
 
@@ -151,8 +153,9 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
             The rows to train on, to fix the scaling by.
         row_shape : tuple of int
             (d,) or (H, W, C).
-        rng : torch.Generator
-            On the CPU; the only source of first weights.
+        rng : torch.Generator or None
+            On the CPU; the only source of first weights. None is for networks without
+            weights, whose sizes are compared with a file before they are made.
         """
 
     # Fit ----------------------------------------------------------------------
@@ -615,7 +618,32 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
     def _row_shape(self) -> tuple[int, ...]:
         return self.image_shape_ or (self.n_features_in_,)
 
-    # Tags and pickling --------------------------------------------------------
+    # Files, tags and pickling -------------------------------------------------
+
+    def save(self, path: "str | os.PathLike[str]") -> None:
+        """Write the fitted detector to a file that `skanogan.load` reads.
+
+        Numbers and text, without pickle: opening such a file executes nothing. What is
+        stored, and what is not, is in docs/saving.md.
+
+        Parameters
+        ----------
+        path : str or path
+            A file that is there is replaced in one step, or left as it is on failure.
+
+        Raises
+        ------
+        TypeError
+            If a parameter cannot be stored, such as a RandomState instance.
+        ValueError
+            If a parameter of the model was changed since `fit`.
+        OSError
+            If the file cannot be written.
+        """
+        # Imported here, as it finds the detectors of the package, which stand on this.
+        from skanogan._persistence import save
+
+        save(self, path)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

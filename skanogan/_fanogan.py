@@ -253,7 +253,7 @@ class FAnoGANDetector(BaseDetector):
         self.random_state = random_state
 
     def _make_model(
-        self, rows: Rows, row_shape: tuple[int, ...], rng: torch.Generator
+        self, rows: Rows, row_shape: tuple[int, ...], rng: torch.Generator | None
     ) -> FAnoGAN:
         encoder_training = EncoderTraining(
             after=self.max_iter,

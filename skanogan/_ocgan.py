@@ -365,7 +365,7 @@ class OCGANDetector(BaseDetector):
         self.random_state = random_state
 
     def _make_model(
-        self, rows: Rows, row_shape: tuple[int, ...], rng: torch.Generator
+        self, rows: Rows, row_shape: tuple[int, ...], rng: torch.Generator | None
     ) -> OCGAN:
         needed = NEEDS.get(self.anomaly_score)
         if needed is not None and not getattr(self, needed):

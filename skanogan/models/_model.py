@@ -111,6 +111,15 @@ class Model(nn.Module, ABC):
     def floats_per_row(self) -> int:
         """Roughly the numbers held for each row while it is scored."""
 
+    def try_scoring(self, x: Tensor) -> None:
+        """Send rows every way once, so that parts which do not fit fail at once.
+
+        For a model that was put together from a file, at the cost of a few rows,
+        whatever the settings of a search.
+        """
+        for function in (self.score, self.reconstruct, self.residual_map, self.embed):
+            function(x)
+
     @abstractmethod
     def collapse(self, x: Tensor) -> float:
         """Variance of what the model draws over that of the rows x; 0 = one point."""
