@@ -1,5 +1,6 @@
 """AnoGANDetector: the parameters of AnoGAN and how they become a model."""
 
+import os
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -9,7 +10,7 @@ from torch import nn
 from skanogan._backbone import whitening_floor
 from skanogan._base import BaseDetector
 from skanogan._compat import Interval, StrOptions
-from skanogan._gan import GAN_CONSTRAINTS, gan_parts
+from skanogan._gan import GAN_CONSTRAINTS, gan_parts, remarks_on_game
 from skanogan._inputs import Rows
 from skanogan.models._anogan import SCORES, STARTS, AnoGAN, Search
 from skanogan.models._gan import EncoderTraining
@@ -121,6 +122,11 @@ class AnoGANDetector(BaseDetector):
         scoring trains once a fold. Nothing is kept with ``random_state=None`` or
         while a warm start goes on. The folder is read with pickle: take one that only
         you can write to.
+    checkpoint : str or path, default=None
+        A file that the training is written to after each twentieth of it, in one step.
+        A fit of the same rows with the same parameters of training goes on from there
+        and ends with the scores of one that was not interrupted. A file of another
+        training is an error, and is left as it is.
     verbose : int, default=0
         Above 0, a progress bar.
     device : str or torch.device, default="auto"
@@ -257,6 +263,7 @@ class AnoGANDetector(BaseDetector):
         scoring_dtype: str = "auto",
         warm_start: bool = False,
         memory: Any = None,
+        checkpoint: "str | os.PathLike[str] | None" = None,
         verbose: int = 0,
         device: str | torch.device = "auto",
         random_state: Any = None,
@@ -292,6 +299,7 @@ class AnoGANDetector(BaseDetector):
         self.scoring_dtype = scoring_dtype
         self.warm_start = warm_start
         self.memory = memory
+        self.checkpoint = checkpoint
         self.verbose = verbose
         self.device = device
         self.random_state = random_state
@@ -331,3 +339,8 @@ class AnoGANDetector(BaseDetector):
         if self.start != "encoder":
             parameters["encoder_max_iter"] = None
         return parameters
+
+    def _remarks(
+        self, history: list[dict[str, float]]
+    ) -> list[tuple[type[Warning], str]]:
+        return remarks_on_game(self, history)

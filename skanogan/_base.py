@@ -8,8 +8,6 @@ import math
 import os
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -17,7 +15,7 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, check_memory
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from skanogan._calibration import held_out_size, score_at_false_alarm_rate
@@ -40,14 +38,11 @@ from skanogan._device import (
 )
 from skanogan._inputs import Rows, flatten_images, with_channels
 from skanogan._labels import normal_rows
-from skanogan._progress import progress_bar
-from skanogan._training import Diverged, Progress, train
-from skanogan._trainings import Training, cached, identity
+from skanogan._trainings import Job, carry_out
 from skanogan.exceptions import (
+    BatchSizeWarning,
     CollapseWarning,
     DeviceFallbackWarning,
-    DivergenceError,
-    DivergenceWarning,
 )
 from skanogan.models import Model, _processes
 
@@ -59,9 +54,6 @@ FALSE_ALARM_RATE = 0.05
 REFERENCE_ROWS = 2048
 """Most training rows the scoring is prepared on (a matrix this size is decomposed), and
 most held-out rows that states are compared on."""
-
-N_RECORDS = 20
-"""Rows of `history_` for a fit."""
 
 FITTED = ("model_", "device_", "history_", "n_iter_", "offset_")
 """What training and its end set, beside what validation does."""
@@ -93,6 +85,7 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
         "scoring_dtype": [StrOptions({"auto", "float32", "float64", "bfloat16"})],
         "warm_start": ["boolean"],
         "memory": [str, os.PathLike, HasMethods("cache"), None],
+        "checkpoint": [str, os.PathLike, None],
         "verbose": ["verbose"],
         "device": [str, torch.device],
         "random_state": ["random_state"],
@@ -108,6 +101,7 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
             "scoring_dtype",
             "warm_start",
             "memory",
+            "checkpoint",
             "verbose",
             "device",
         }
@@ -126,6 +120,7 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
     scoring_dtype: str
     warm_start: bool
     memory: Any
+    checkpoint: "str | os.PathLike[str] | None"
     verbose: int
     device: str | torch.device
     random_state: Any
@@ -176,7 +171,8 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
         Returns
         -------
         self : object
-            The fitted detector. If anything fails, it is as it was before.
+            The fitted detector. If anything fails or is interrupted, it is as it was
+            before; with a `checkpoint`, another call goes on from its last record.
         """
         before = dict(vars(self))
         try:
@@ -185,9 +181,7 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
                 return self._fit(X, y)
         except BaseException:
             # Those of callbacks are taken away by scikit-learn, which tears them down.
-            of_callbacks = {
-                k: v for k, v in vars(self).items() if k in CALLBACK_ATTRIBUTES
-            }
+            told = {k: v for k, v in vars(self).items() if k in CALLBACK_ATTRIBUTES}
             self.__dict__.clear()
             self.__dict__.update({**before, **told})
             raise
@@ -209,6 +203,11 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
                 f"Found {len(normal)} row(s) with y=1 while a minimum of 2 is required "
                 f"by {type(self).__name__}: normal rows are what it learns from."
             )
+        if self.checkpoint is not None and self.random_state is None:
+            raise ValueError(
+                "checkpoint was given with random_state=None: a second fit would be "
+                "another training and could not go on. Set random_state to an integer."
+            )
         random_state = check_random_state(self.random_state)
         shape = (len(normal), *self._row_shape())
         random_state, first_shape = _processes.from_first((random_state, shape), device)
@@ -222,6 +221,13 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
         order = random_state.permutation(normal)
         n_held_out = held_out_size(len(normal), self.validation_fraction)
         held_out, kept = np.sort(order[:n_held_out]), np.sort(order[n_held_out:])
+        if isinstance(self.batch_size, Integral) and self.batch_size > len(kept):
+            warnings.warn(
+                f"batch_size={self.batch_size} with {len(kept)} rows to train on: "
+                'every batch is all of them. Set batch_size="auto" or a smaller one.',
+                BatchSizeWarning,
+                stacklevel=4,
+            )
         rows = Rows(values, self.image_shape_, device, kept)
         unseen = order[: min(n_held_out, REFERENCE_ROWS)]
         unseen_rows = Rows(values, self.image_shape_, device, unseen, resident=False)
@@ -253,11 +259,29 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
             fitted.offset_ = fitted._offset(values, normal, held_out)
             return {name: getattr(fitted, name) for name in FITTED}
 
-        tasks = FitTasks(self, self._n_records(), X, y)
-        work = _Work(model, rows, unseen_rows, seeds, tasks, ready)
-        training = self._trained(work, warm)
-        if training.warning is not None:
-            warnings.warn(training.warning, DivergenceWarning, stacklevel=4)
+        job = Job(
+            model=model,
+            rows=rows,
+            held_out=unseen_rows,
+            n_updates=self._n_updates(),
+            batch_size=self._batch_size(),
+            n_iter_no_change=self._patience(),
+            seeds=seeds[1:3],
+            parameters={
+                "detector": type(self).__qualname__,
+                **self._training_parameters(),
+            },
+            advice=self._advice_on_training,
+            name=type(self).__name__,
+            verbose=self.verbose,
+            repeatable=self.random_state is not None,
+            memory=self.memory,
+            checkpoint=self.checkpoint,
+        )
+        tasks = FitTasks(self, job.n_records, X, y)
+        training = carry_out(job, tasks, ready)
+        for category, message in training.remarks + self._remarks(training.history):
+            warnings.warn(message, category, stacklevel=4)
         for name, value in ready(model, training.history).items():
             setattr(self, name, value)
         self._warn_of_collapse(reference)
@@ -275,38 +299,6 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
         self.model_ = model
         self.device_ = device
 
-    def _trained(self, work: "_Work", warm: bool) -> Training:
-        """Train the model, or give it the weights of the same training in the cache."""
-        model, rows = work.model, work.rows
-
-        def train() -> Training:
-            training = self._train(work)
-            state = model.state_dict()
-            training.state = {k: v.cpu().numpy() for k, v in state.items()}
-            return training
-
-        # Not where a training goes on from other weights, where nobody will ask for it
-        # again, or in several processes that would have to find it all at once.
-        again = self.random_state is not None and not warm
-        if self.memory is None or not again or _processes.n_processes() > 1:
-            return self._train(work)
-        name = identity(
-            detector=type(self).__qualname__,
-            parameters=self._training_parameters(),
-            rows=rows.digest(),
-            held_out=work.held_out.digest(),
-            seeds=work.seeds[:3].tolist(),
-            device=rows.device.type,
-        )
-        memory = self.memory
-        if isinstance(memory, os.PathLike):
-            memory = os.fspath(memory)
-        training = cached(check_memory(memory), name, train)
-        state = {k: torch.from_numpy(v.copy()) for k, v in training.state.items()}
-        model.load_state_dict(state)
-        model.rest()
-        return training
-
     def _training_parameters(self) -> dict[str, Any]:
         """Parameters that weights depend on, beside the rows and the seeds."""
         parameters: dict[str, Any] = self.get_params(deep=False)
@@ -315,59 +307,6 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
             for name, value in parameters.items()
             if name not in self._not_of_training
         }
-
-    def _train(self, work: "_Work") -> Training:
-        """Drive the training loop: collect records, draw the bar, note failures."""
-        training, progress = Training(), Progress()
-        noise_rng = torch.Generator(work.rows.device).manual_seed(int(work.seeds[2]))
-        loop = train(
-            work.model,
-            work.rows,
-            n_updates=self._n_updates(),
-            batch_size=self._batch_size(),
-            report_every=self._report_every(),
-            batch_rng=torch.Generator().manual_seed(int(work.seeds[1])),
-            noise_rng=noise_rng,
-            held_out=work.held_out.all(),
-            progress=progress,
-        )
-
-        def as_if_stopped() -> dict[str, Any]:
-            # The random stream goes on in the model that trains, and cannot be copied.
-            stopped = copy.deepcopy(work.model, {id(noise_rng): noise_rng})
-            stopped.load_state_dict(progress.kept_state)
-            stopped.finish_training()
-            return work.ready(stopped, training.history)
-
-        try:
-            with (
-                torch.enable_grad(),
-                progress_bar(
-                    type(self).__name__,
-                    self._n_updates(),
-                    self.verbose if _processes.is_first() else 0,
-                ) as report,
-            ):
-                work.tasks.record_begins()
-                for record in loop:
-                    report(record)
-                    training.history.append(record)
-                    progress.stop = work.tasks.record_ends(as_if_stopped)
-                    if not progress.stop and progress.n_iter < self._n_updates():
-                        work.tasks.record_begins()
-        except Diverged as error:
-            advice = self._advice_on_training
-            if error.kept is None:
-                raise DivergenceError(
-                    f"Training became non-finite within its first {error.update} "
-                    f"updates, before there was a state to go back to. {advice}"
-                ) from error
-            training.warning = (
-                f"Training became non-finite by update {error.update} of "
-                f"{self._n_updates()}; the detector keeps the state of update "
-                f"{error.kept}. {advice}"
-            )
-        return training
 
     def _warn_of_collapse(self, rows: Tensor) -> None:
         with torch.no_grad(), precision(self.scoring_dtype, self.device_):
@@ -604,11 +543,15 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
         """Of all stages of the training."""
         return self.max_iter
 
-    def _report_every(self) -> int:
-        return max(1, self._n_updates() // N_RECORDS)
+    def _patience(self) -> int | None:
+        """Updates without a lower validation error after which training ends."""
+        return None
 
-    def _n_records(self) -> int:
-        return math.ceil(self._n_updates() / self._report_every())
+    def _remarks(
+        self, history: list[dict[str, float]]
+    ) -> list[tuple[type[Warning], str]]:
+        """What a method has to say of its training."""
+        return []
 
     def _batch_size(self) -> int:
         if self.batch_size == "auto":
@@ -684,18 +627,6 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
             self.model_.float()
         self.model_.to(device)
         self.device_ = device
-
-
-@dataclass(frozen=True)
-class _Work:
-    """What a training is given beside the parameters."""
-
-    model: Model
-    rows: Rows
-    held_out: Rows
-    seeds: np.ndarray
-    tasks: FitTasks
-    ready: Callable[[Model, list[dict[str, float]]], dict[str, Any]]
 
 
 def _to_numpy(rows: Tensor) -> np.ndarray:
