@@ -38,6 +38,7 @@ from skanogan._device import (
 )
 from skanogan._inputs import Rows, flatten_images, with_channels
 from skanogan._labels import normal_rows
+from skanogan._threads import at_most_threads, threads_to_score, threads_to_train
 from skanogan._trainings import Job, carry_out
 from skanogan.exceptions import (
     BatchSizeWarning,
@@ -279,13 +280,15 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
             checkpoint=self.checkpoint,
         )
         tasks = FitTasks(self, job.n_records, X, y)
-        training = carry_out(job, tasks, ready)
+        with at_most_threads(threads_to_train(self._row_shape(), model.n_weights)):
+            training = carry_out(job, tasks, ready)
+            fitted = ready(model, training.history)
+        for name, value in fitted.items():
+            setattr(self, name, value)
         for category, message in training.remarks + self._remarks(training.history):
             warnings.warn(message, category, stacklevel=4)
-        for name, value in ready(model, training.history).items():
-            setattr(self, name, value)
         self._warn_of_collapse(reference)
-        tasks.fit_ends(lambda: {name: getattr(self, name) for name in FITTED})
+        tasks.fit_ends(lambda: fitted)
         return self
 
     def _make_ready(
@@ -486,11 +489,14 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
         found: np.ndarray | None = None
         start = 0
         lowered = precision(self.scoring_dtype, self.device_)
+        shape, n_weights = self._row_shape(), self.model_.n_weights
         with torch.inference_mode(False), torch.no_grad(), lowered:
             while start < len(rows):
                 stop = min(start + length, len(rows))
+                n_threads = threads_to_score(shape, n_weights, stop - start)
                 try:
-                    part = _to_numpy(function(rows.stretch(start, stop)))
+                    with at_most_threads(n_threads):
+                        part = _to_numpy(function(rows.stretch(start, stop)))
                 except Exception as error:
                     if not is_out_of_memory(error) or stop - start == 1:
                         raise

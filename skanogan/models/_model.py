@@ -120,6 +120,11 @@ class Model(nn.Module, ABC):
         for function in (self.score, self.reconstruct, self.residual_map, self.embed):
             function(x)
 
+    @property
+    def n_weights(self) -> int:
+        """Of all networks together."""
+        return sum(weights.numel() for weights in self.parameters())
+
     @abstractmethod
     def collapse(self, x: Tensor) -> float:
         """Variance of what the model draws over that of the rows x; 0 = one point."""
