@@ -5,8 +5,8 @@ and scores that are *lower* for what is more abnormal, as `decision_function` an
 `score_samples` are. Anomalies are the positive class throughout. scikit-learn's own
 ``scoring="average_precision"`` and ``"f1"`` measure how well the normal rows are found.
 
-Where there are rows of one kind only, as where rows that were trained on are scored, the
-result is nan, with scikit-learn's `UndefinedMetricWarning`.
+Where there are rows of one kind only, such as rows that were trained on, the result is
+nan, with scikit-learn's `UndefinedMetricWarning`.
 """
 
 import warnings
