@@ -314,6 +314,7 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
         Returns
         -------
         scores : ndarray of shape (n_samples,), float64
+            Negative is an outlier.
         """
         return self.score_samples(X) - self.offset_
 
@@ -328,6 +329,7 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
         Returns
         -------
         labels : ndarray of shape (n_samples,), int
+            1 or -1.
         """
         return np.where(self.decision_function(X) < 0, -1, 1)
 

@@ -60,6 +60,7 @@ class NoveltyKFold(StratifiedKFold):
         Parameters
         ----------
         X : array-like of shape (n, ...)
+            Only its length matters.
         y : array-like of shape (n,)
             1 normal, -1 anomaly.
         groups : object, default=None
@@ -143,6 +144,7 @@ class NoveltyShuffleSplit(StratifiedShuffleSplit):
         Parameters
         ----------
         X : array-like of shape (n, ...)
+            Only its length matters.
         y : array-like of shape (n,)
             1 normal, -1 anomaly.
         groups : object, default=None
@@ -250,6 +252,7 @@ class NoveltyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n, ...)
+            Rows of both kinds, as the detector takes them.
         y : array-like of shape (n,)
             1 normal, -1 anomaly.
         **fit_params : dict
@@ -258,6 +261,7 @@ class NoveltyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         Returns
         -------
         self : NoveltyClassifier
+            Fitted.
 
         Raises
         ------
@@ -284,10 +288,12 @@ class NoveltyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n, ...)
+            As the detector takes them.
 
         Returns
         -------
         decision : ndarray of shape (n,)
+            Negative for anomalies.
         """
         check_is_fitted(self)
         return np.asarray(self.estimator_.decision_function(X))
@@ -299,10 +305,12 @@ class NoveltyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n, ...)
+            As the detector takes them.
 
         Returns
         -------
         scores : ndarray of shape (n,)
+            Lower is more abnormal.
         """
         check_is_fitted(self)
         return np.asarray(self.estimator_.score_samples(X))
@@ -313,6 +321,7 @@ class NoveltyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n, ...)
+            As the detector takes them.
 
         Returns
         -------

@@ -101,6 +101,7 @@ def study_variant(
     Parameters
     ----------
     task : Task
+        Any.
     seed : int
         Of the split and of the detector.
     parameters : dict
@@ -136,6 +137,7 @@ def study_curve(
     task : Task
         Of images.
     seed : int
+        Of the split and of the networks.
     parameters : dict
         Beside the defaults.
 
