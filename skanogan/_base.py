@@ -8,7 +8,7 @@ import math
 import warnings
 from abc import ABC, abstractmethod
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -37,6 +37,9 @@ from skanogan.exceptions import (
     DivergenceWarning,
 )
 from skanogan.models import Model, _processes
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["BaseDetector"]
 
@@ -124,7 +127,7 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
     # Fit ----------------------------------------------------------------------
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None) -> "BaseDetector":
+    def fit(self, X: Any, y: Any = None) -> "Self":
         """Learn what normal rows look like.
 
         Parameters
@@ -151,7 +154,7 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
             self.__dict__.update(before)
             raise
 
-    def _fit(self, X: Any, y: Any) -> "BaseDetector":
+    def _fit(self, X: Any, y: Any) -> "Self":
         warm = self.warm_start and hasattr(self, "model_")
         previous = (self.image_shape_, self.n_features_in_) if warm else None
         device = resolve_device(self.device)
@@ -220,7 +223,7 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
         rows: Rows,
         held_out: Tensor,
         seeds: np.ndarray,
-        before: list[dict],
+        before: list[dict[str, float]],
     ) -> list[dict[str, float]]:
         """Drive the training loop: collect records, draw the bar, report failures."""
         done = before[-1]["n_iter"] if before else 0

@@ -167,6 +167,8 @@ class FAnoGANDetector(BaseDetector):
     array([-1, -1, -1, -1, -1])
     """
 
+    model_: FAnoGAN
+
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseDetector._parameter_constraints,
         **GAN_CONSTRAINTS,

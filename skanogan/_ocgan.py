@@ -230,6 +230,8 @@ class OCGANDetector(BaseDetector):
     array([-1, -1, -1, -1, -1])
     """
 
+    model_: OCGAN
+
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseDetector._parameter_constraints,
         "backbone": [StrOptions({"auto", "mlp", "convolutional"})],
