@@ -83,7 +83,13 @@ def parametrize_with_checks(detectors: "list[BaseDetector]") -> Any:
     decorator : pytest.MarkDecorator
         Of a test with the arguments ``detector`` and ``check``.
     """
-    import pytest
+    try:
+        import pytest
+    except ImportError as error:
+        raise ImportError(
+            "parametrize_with_checks needs pytest. Install it with "
+            'pip install "skanogan[test]", or loop over detector_checks.'
+        ) from error
 
     cases = [
         pytest.param(detector, check, id=f"{detector}-{check.func.__name__}")  # type: ignore[attr-defined]
