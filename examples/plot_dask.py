@@ -49,8 +49,8 @@ decision = decision_function(detector, X)
 print(decision)
 
 # %%
-# Twelve numbers are all that comes back. Of the hour that it learned from, fewer rows are
-# flagged than of the next ones: the threshold is for rows that are new.
+# Twelve numbers are all that comes back. Of the hour that it learned from, fewer rows
+# are flagged than of the next ones: the threshold is for rows that are new.
 flagged = (decision < 0).reshape(HOURS, N_HOUR).mean(axis=1).compute()
 print(np.round(100 * flagged, 1), "% of each hour")
 
