@@ -166,9 +166,7 @@ def _parsed(text: "bytes | Any") -> dict[str, Any]:
             parse_int=_of_64_bits,
         )
     except (ValueError, TypeError, RecursionError) as error:
-        raise ModelFileError(
-            f"Its description is no JSON ({error}). {DAMAGED}"
-        ) from error
+        raise ModelFileError(f"It has no readable JSON ({error}). {DAMAGED}") from error
     if not isinstance(value, dict):
         raise ModelFileError(f"Its description is no JSON object. {DAMAGED}")
     return value

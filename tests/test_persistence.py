@@ -118,9 +118,7 @@ def rows(blob, images):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("detector_class", CLASSES)
-def test_scores_and_all_else_are_equal_to_the_bit(
-    detector_class, kind, rows, tmp_path
-):
+def test_scores_and_all_else_are_equal_to_the_bit(detector_class, kind, rows, tmp_path):
     X = rows(kind)
     detector = cheap(detector_class, **KINDS[kind]).fit(X)
     assert_same(through_a_file(detector, tmp_path), detector, X)
@@ -235,7 +233,7 @@ def test_the_file_is_one_that_safetensors_reads(make_detector, blob, tmp_path):
     detector = make_detector().fit(blob)
     detector.save(tmp_path / "detector")
     with safetensors.safe_open(tmp_path / "detector", "pt") as file:
-        found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        found = {name: file.get_tensor(name) for name in file.keys()}
     torch.testing.assert_close(found, dict(detector.model_.state_dict()))
 
 
@@ -387,7 +385,9 @@ def test_a_method_that_registers_what_cannot_be_made_again_is_told_so(
 
 
 def make_generator(width=8):
-    return nn.Sequential(nn.Linear(3, width), nn.BatchNorm1d(width), nn.Linear(width, 5))
+    return nn.Sequential(
+        nn.Linear(3, width), nn.BatchNorm1d(width), nn.Linear(width, 5)
+    )
 
 
 class TiedDiscriminator(nn.Module):
@@ -436,7 +436,10 @@ def test_weights_of_own_networks_are_kept_and_the_networks_asked_for(
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({}, r"discriminator is a network of your own \(TiedDiscriminator\).*load\(path"),
+        (
+            {},
+            r"discriminator is a network of your own \(TiedDiscriminator\).*load\(path",
+        ),
         ({"discriminator": TiedDiscriminator}, "generator is a network of your own"),
         (
             {"generator": make_generator(9), "discriminator": TiedDiscriminator},
