@@ -170,9 +170,7 @@ def _check_attributes(
     hints = _hints(detector_class)
     if not ALWAYS_FITTED <= set(attributes) <= set(hints):
         wrong = ALWAYS_FITTED - set(attributes) | set(attributes) - set(hints)
-        raise ModelFileError(
-            f"Fitted attributes {sorted(wrong)} are missing or unknown."
-        )
+        raise ModelFileError(f"Attributes {sorted(wrong)} are missing or unknown.")
     for key, value in attributes.items():
         if not matches(value, hints[key]):
             raise ModelFileError(f"{key} is not of the type {hints[key]}.")
@@ -184,9 +182,7 @@ def _check_attributes(
         or any(math.prod(shape) != n_features for shape in shapes)
         or (names is not None and len(names) != n_features)
     ):
-        raise ModelFileError(
-            f"The shapes in it are not those of {n_features} features."
-        )
+        raise ModelFileError(f"Shapes in it are not those of {n_features} features.")
 
 
 def _check_lengths(parameters: dict[str, Any]) -> None:
