@@ -1,168 +1,142 @@
-"""Images in, patches out, and the maps of patches back into one.
+"""The patches of an image, and their scores and maps back into one.
 
 scikit-learn's `PatchExtractor` is not used: it wants images of one size, writes their
 patches as float64 (eight times the memory of uint8), and has neither masks nor a grid
-with a stride. NumPy's sliding windows are a view that any positions are taken from.
+with a stride. NumPy's sliding windows are a view, from which any patches are taken.
 """
 
 import math
-import os
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from sklearn.utils.random import sample_without_replacement
 
-__all__ = [
-    "as_images",
-    "as_mask",
-    "blend",
-    "chunks",
-    "coverage",
-    "draw",
-    "grid",
-    "patches_at",
-    "pool",
-    "read_image",
-    "sides",
-]
+__all__ = ["Patched", "blend", "pool"]
 
 CHUNK_BYTES = 8 * 2**20
-"""Patches that are scored at once, counted in float64: 256 of 64 x 64 pixels."""
+"""Patches that are held at once, counted in float64: 256 of 64 x 64 pixels."""
 
 FINGERPRINT = 64
-"""Rows and columns of an image that its own random numbers are made from."""
-
-# Sizes ------------------------------------------------------------------------
+"""Most rows and columns of an image that its own random numbers are made from."""
 
 
-def sides(value: Any, name: str) -> tuple[int, int]:
-    """(height, width) from a pair or one number for both.
-
-    Raises
-    ------
-    ValueError
-        If it is neither, or not of positive integers.
-    """
-    pair = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
-    whole = all(isinstance(s, (int, np.integer)) and s > 0 for s in pair)
-    if len(pair) != 2 or not whole:
-        raise ValueError(
-            f"{name}={value!r}: a positive integer, or (height, width) in two of "
-            "them, was expected."
-        )
-    return int(pair[0]), int(pair[1])
-
-
-# Images in --------------------------------------------------------------------
-
-
-def as_images(images: Any) -> Sequence[Any]:
-    """Something with a length whose items are images or paths.
-
-    Raises
-    ------
-    ValueError
-        For one image, or one path, in place of several, and for none.
-    """
-    one = "put it in a list"
-    if isinstance(images, (str, os.PathLike)):
-        raise ValueError(f"images is one path, {str(images)!r}: {one}.")
-    n_dim = getattr(images, "ndim", 1)
-    if n_dim not in (1, 3, 4):
-        raise ValueError(
-            f"images has shape {tuple(images.shape)}; (n, H, W), (n, H, W, C), or a "
-            f"list of images or paths was expected. If it is one image, {one}."
-        )
-    if n_dim == 1:
-        images = list(images)
-    if len(images) == 0:
-        raise ValueError("images holds 0 images while a minimum of 1 is required.")
-    return images
-
-
-def read_image(source: Any, name: str) -> np.ndarray:
-    """One image as (H, W) or (H, W, C), in its own dtype; files are mapped or read.
+class Patched:
+    """An image, the part of it that counts, and its patches.
 
     Parameters
     ----------
-    source : array-like or path
-        A ``.npy`` file is mapped; others are opened by Pillow.
+    image : ndarray of shape (H, W) or (H, W, C)
+    inside : ndarray of bool of shape (H, W) or None
+        The part; None for all.
+    size : (int, int)
+        Height and width of a patch, no larger than the image.
     name : str
-        What to call it in errors.
-
-    Raises
-    ------
-    ImportError
-        Where a file needs Pillow, which is not there.
-    ValueError
-        For other dimensions and for what is not real numbers.
+        What to call the image in errors.
     """
-    if isinstance(source, (str, os.PathLike)):
-        name = f"{name} ({os.fspath(source)})"
-        image = _read_file(Path(source))
-    else:
-        image = np.asarray(source)
-    if image.dtype.kind not in "biuf":
-        raise ValueError(f"{name} has dtype {image.dtype}; real numbers were expected.")
-    if image.ndim == 3 and image.shape[2] == 1:
-        image = image[:, :, 0]
-    if image.ndim not in (2, 3):
-        raise ValueError(
-            f"{name} has shape {image.shape}; (H, W) or (H, W, C) was expected."
+
+    def __init__(
+        self,
+        image: np.ndarray,
+        inside: "np.ndarray | None",
+        size: tuple[int, int],
+        name: str,
+    ) -> None:
+        self.image = image
+        self.inside = inside
+        self._size = size
+        self._name = name
+        self._counts = None if inside is None else covered(inside, size)
+
+    def random(self, n: int, share: float, seed: int) -> np.ndarray:
+        """Random patches, each at most once.
+
+        They depend on the seed, the image and its mask; other images and their order
+        have no part in it.
+
+        Parameters
+        ----------
+        n : int
+            Patches; fewer where there are not so many.
+        share : float
+            Of a patch that must lie inside, as in `on_grid`.
+        seed : int
+
+        Returns
+        -------
+        patches : ndarray of shape (<= n, height, width[, C])
+        """
+        down, across = (
+            length - side + 1
+            for length, side in zip(self.image.shape, self._size, strict=False)
         )
-    return image
+        choice = None
+        if self._counts is not None:
+            choice = np.flatnonzero(self._enough(self._counts, share))
+        population = down * across if choice is None else len(choice)
+        sparse = tuple(
+            slice(None, None, -(-length // FINGERPRINT))
+            for length in self.image.shape[:2]
+        )
+        fingerprint = zlib.crc32(np.ascontiguousarray(self.image[sparse]).tobytes())
+        rng = np.random.RandomState([seed, fingerprint])
+        at = sample_without_replacement(
+            population, min(n, population), random_state=rng
+        )
+        if choice is not None:
+            at = choice[at]
+        return self._at(np.stack(np.divmod(at, across), -1))
 
+    def on_grid(
+        self, stride: tuple[int, int], share: float
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Patches that cover the image, row by row, a few megabytes at a time.
 
-def _read_file(path: Path) -> np.ndarray:
-    if path.suffix.lower() == ".npy":
-        stored: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
-        return stored
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise ImportError(
-            f"Reading {path} needs Pillow: pip install pillow. Files in NumPy's .npy "
-            "format need nothing."
-        ) from error
-    with Image.open(path) as opened:
-        frames = getattr(opened, "n_frames", 1)
-        if frames > 1:
+        The last row and column of patches lie against the border, closer to their
+        neighbours where the stride does not fit.
+
+        Parameters
+        ----------
+        stride : (int, int)
+        share : float
+            Of a patch's pixels that must lie inside; 0 for one pixel. Where no patch
+            has so much, those that have the most.
+
+        Yields
+        ------
+        corners : ndarray of int of shape (n, 2)
+            Upper left pixels.
+        patches : ndarray of shape (n, height, width[, C])
+        """
+        corners = grid(self.image.shape, self._size, stride)
+        if self._counts is not None:
+            counts = self._counts[corners[:, 0], corners[:, 1]]
+            corners = corners[self._enough(counts, share)]
+        floats = math.prod((*self._size, *self.image.shape[2:]))
+        length = max(1, CHUNK_BYTES // (8 * floats))
+        for start in range(0, len(corners), length):
+            some = corners[start : start + length]
+            yield some, self._at(some)
+
+    def _enough(self, counts: np.ndarray, share: float) -> np.ndarray:
+        # Of 0.3 x 10 pixels, 3 are enough, and rounding must not ask for a fourth.
+        needed = math.ceil(share * self._size[0] * self._size[1] - 1e-9)
+        return np.asarray(counts >= min(max(needed, 1), counts.max()))
+
+    def _at(self, corners: np.ndarray) -> np.ndarray:
+        windows = sliding_window_view(self.image, self._size, axis=(0, 1))
+        patches = windows[corners[:, 0], corners[:, 1]]
+        if patches.ndim == 4:
+            patches = np.moveaxis(patches, 1, -1)
+        if patches.dtype.kind == "f" and not np.isfinite(patches).all():
             raise ValueError(
-                f"{path} holds {frames} images; one was expected. Split it into files."
+                f"{self._name} has pixels that are NaN or infinite. Fill them, for "
+                "instance by numpy.nan_to_num."
             )
-        # Neither the numbers of a palette nor bits are brightnesses.
-        mode = {"P": "RGB", "PA": "RGBA", "1": "L"}.get(opened.mode)
-        return np.array(opened.convert(mode) if mode else opened)
-
-
-def as_mask(source: Any, shape: tuple[int, ...], name: str) -> np.ndarray:
-    """A mask as booleans of the image's (H, W); what is not 0 is inside.
-
-    Raises
-    ------
-    ValueError
-        For another shape, and where nothing is inside.
-    """
-    mask = read_image(source, name)
-    if mask.shape != shape[:2]:
-        raise ValueError(
-            f"{name} has shape {mask.shape} and its image {tuple(shape[:2])}: a mask "
-            "is (H, W), as the image."
-        )
-    inside = np.asarray(mask != 0)
-    if not inside.any():
-        raise ValueError(
-            f"{name} is empty: at least one pixel inside was expected. Leave the image "
-            "out, or give None for the whole of it."
-        )
-    return inside
-
-
-# Positions --------------------------------------------------------------------
+        return patches
 
 
 def grid(
@@ -175,13 +149,10 @@ def grid(
     shape : tuple of int
         (H, W, ...).
     size, stride : (int, int)
-        Of the patches, and between them. The last row and column of patches lie
-        against the border, closer to their neighbours where the stride does not fit.
 
     Returns
     -------
     corners : ndarray of int of shape (n, 2)
-        Upper left pixels.
     """
     rows, columns = (
         _starts(length, side, step)
@@ -190,18 +161,12 @@ def grid(
     return np.stack(np.meshgrid(rows, columns, indexing="ij"), -1).reshape(-1, 2)
 
 
-def _starts(length: int, side: int, step: int) -> np.ndarray:
-    last = length - side
-    starts = np.arange(0, last + 1, step)
-    return starts if starts[-1] == last else np.append(starts, last)
-
-
-def coverage(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """How many pixels of each possible patch lie inside.
+def covered(inside: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """How many pixels of each possible patch lie inside a mask.
 
     Parameters
     ----------
-    mask : ndarray of bool of shape (H, W)
+    inside : ndarray of bool of shape (H, W)
     size : (int, int)
 
     Returns
@@ -210,104 +175,12 @@ def coverage(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         By the patch's corner.
     """
     height, width = size
-    sums = np.zeros((mask.shape[0] + 1, mask.shape[1] + 1), np.int64)
-    sums[1:, 1:] = mask
+    sums = np.zeros((inside.shape[0] + 1, inside.shape[1] + 1), np.int64)
+    sums[1:, 1:] = inside
     np.cumsum(sums, 0, out=sums)
     np.cumsum(sums, 1, out=sums)
     across = sums[:, width:] - sums[:, :-width]
     return np.asarray(across[height:] - across[:-height])
-
-
-def enough(counts: np.ndarray, size: tuple[int, int], share: float) -> np.ndarray:
-    """Which patches lie inside a mask: with this share of their pixels.
-
-    Where none of them has so much, those that have the most.
-    """
-    needed = min(share * size[0] * size[1] - 1e-9, counts.max())
-    return np.asarray(counts >= max(needed, 1))
-
-
-def draw(
-    image: np.ndarray,
-    inside: "np.ndarray | None",
-    size: tuple[int, int],
-    n: int,
-    seed: int,
-) -> np.ndarray:
-    """Corners of random patches, each at most once.
-
-    They depend on the seed, the image and its mask; other images and their order have
-    no part in it.
-
-    Parameters
-    ----------
-    image : ndarray of shape (H, W) or (H, W, C)
-    inside : ndarray of bool of shape (H - height + 1, W - width + 1) or None
-        Corners to draw from; None for all.
-    size : (int, int)
-    n : int
-        Patches; fewer where there are not so many.
-    seed : int
-
-    Returns
-    -------
-    corners : ndarray of int of shape (<= n, 2)
-    """
-    down, across = (
-        length - side + 1 for length, side in zip(image.shape, size, strict=False)
-    )
-    choice = None if inside is None else np.flatnonzero(inside)
-    population = down * across if choice is None else len(choice)
-    steps = tuple(slice(None, None, -(-s // FINGERPRINT)) for s in image.shape[:2])
-    fingerprint = zlib.crc32(np.ascontiguousarray(image[steps]).tobytes())
-    rng = np.random.RandomState([seed, fingerprint])
-    drawn = sample_without_replacement(population, min(n, population), random_state=rng)
-    at = drawn if choice is None else choice[drawn]
-    return np.stack(np.divmod(at, across), -1)
-
-
-def chunks(corners: np.ndarray, floats_per_patch: int) -> Iterator[np.ndarray]:
-    """Corners in parts whose patches are held at once."""
-    length = max(1, CHUNK_BYTES // (8 * floats_per_patch))
-    for start in range(0, len(corners), length):
-        yield corners[start : start + length]
-
-
-def patches_at(
-    image: np.ndarray, corners: np.ndarray, size: tuple[int, int], name: str
-) -> np.ndarray:
-    """Patches of an image, copied, in its dtype.
-
-    Parameters
-    ----------
-    image : ndarray of shape (H, W) or (H, W, C)
-    corners : ndarray of int of shape (n, 2)
-    size : (int, int)
-    name : str
-        What to call the image in errors.
-
-    Returns
-    -------
-    patches : ndarray of shape (n, height, width) or (n, height, width, C)
-
-    Raises
-    ------
-    ValueError
-        For pixels that are not finite.
-    """
-    windows = sliding_window_view(image, size, axis=(0, 1))
-    patches = windows[corners[:, 0], corners[:, 1]]
-    if image.ndim == 3:
-        patches = np.moveaxis(patches, 1, -1)
-    if patches.dtype.kind == "f" and not np.isfinite(patches).all():
-        raise ValueError(
-            f"{name} has pixels that are NaN or infinite. Fill them, or leave them "
-            "outside by masks."
-        )
-    return patches
-
-
-# Patches back into one --------------------------------------------------------
 
 
 def pool(scores: np.ndarray, pooling: str, size: "int | float") -> float:
@@ -327,7 +200,7 @@ def pool(scores: np.ndarray, pooling: str, size: "int | float") -> float:
         return float(scores.mean())
     if pooling == "quantile":
         return float(np.quantile(scores, size))
-    if isinstance(size, float):
+    if not isinstance(size, Integral):
         size = math.ceil(size * len(scores) - 1e-9)
     return float(np.sort(scores)[:size].mean())
 
@@ -375,6 +248,12 @@ def blend(
         mean = blended[y : y + height, x : x + width]
         mean += window / weight * (part - mean)
     return blended
+
+
+def _starts(length: int, side: int, step: int) -> np.ndarray:
+    last = length - side
+    starts = np.arange(0, last + 1, step)
+    return starts if starts[-1] == last else np.append(starts, last)
 
 
 def _raised_cosine(length: int) -> np.ndarray:

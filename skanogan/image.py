@@ -1,6 +1,6 @@
 """Whole images: detectors of patches that score images and map them."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -17,28 +17,14 @@ from skanogan._compat import (
     StrOptions,
     _fit_context,
 )
+from skanogan._images import Masks, as_images, as_masks, mask_of, read_image
 from skanogan._labels import normal_rows
-from skanogan._patches import (
-    as_images,
-    as_mask,
-    blend,
-    chunks,
-    coverage,
-    draw,
-    enough,
-    grid,
-    patches_at,
-    pool,
-    read_image,
-    sides,
-)
+from skanogan._patches import Patched, blend, pool
 
 __all__ = ["PatchDetector"]
 
 FALSE_ALARM_RATE = 0.05
 """What ``contamination="auto"`` aims at on new normal images."""
-
-Masks = Callable[[np.ndarray], Any] | Sequence[Any] | np.ndarray | None
 
 
 class PatchDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
@@ -132,22 +118,20 @@ class PatchDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
     Stripes are normal; one image has a spot that breaks them.
 
     >>> import numpy as np
-    >>> from sklearn.decomposition import PCA
-    >>> from sklearn.ensemble import IsolationForest
-    >>> from sklearn.pipeline import make_pipeline
+    >>> from skanogan import OCGANDetector
     >>> from skanogan.image import PatchDetector
     >>> rng = np.random.RandomState(0)
-    >>> stripes = np.sin(np.arange(48))[:, None] + rng.normal(0, 0.1, (40, 48, 60))
+    >>> stripes = np.sin(np.arange(48))[:, None] + rng.normal(0, 0.1, (26, 48, 60))
     >>> detector = PatchDetector(
-    ...     make_pipeline(PCA(3, random_state=0), IsolationForest(random_state=0)),
+    ...     OCGANDetector(backbone="mlp", max_iter=100, random_state=0),
     ...     patch_size=8, pooling="max", random_state=0,
-    ... ).fit(stripes[:30])
-    >>> spotted = stripes[30:].copy()
+    ... ).fit(stripes[:20])
+    >>> spotted = stripes[20:].copy()
     >>> spotted[0, 20:28, 40:48] = 1
-    >>> int(detector.score_samples(spotted).argmin())
-    0
+    >>> detector.predict(spotted)
+    array([-1,  1,  1,  1,  1,  1])
     >>> found = detector.anomaly_map(spotted[0])
-    >>> found.shape, bool(found[20:28, 40:48].min() > np.quantile(found, 0.9))
+    >>> found.shape, bool(found[20:28, 40:48].mean() > 4 * found.mean())
     ((48, 60), True)
     """
 
@@ -255,14 +239,14 @@ class PatchDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
             raise
 
     def _fit(self, images: Sequence[Any], y: Any, masks: Masks) -> "PatchDetector":
-        self.patch_size_ = sides(self.patch_size, "patch_size")
+        self.patch_size_ = _sides(self.patch_size, "patch_size")
         self.stride_ = self._stride(self.stride)
         if self.pooling == "quantile" and isinstance(self.pooling_size, Integral):
             raise ValueError(
                 f'pooling_size={self.pooling_size} with pooling="quantile": a share '
                 "between 0.0 and 1.0 was expected."
             )
-        masks = _matching(masks, images)
+        masks = as_masks(masks, images)
         self.masks_ = masks if callable(masks) else None
         self._asks_for_masks = masks is not None and not callable(masks)
 
@@ -284,6 +268,7 @@ class PatchDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
 
         patches = self._training_patches(images, kept, masks, seed)
         self.n_patches_ = len(patches)
+        self._takes_images = get_tags(self.estimator).input_tags.three_d_array
         self.estimator_ = clone(self.estimator).fit(self._as_rows(patches))
         if calibrates:
             scores = self._scores(images, masks, held_out)
@@ -301,29 +286,20 @@ class PatchDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         patches: np.ndarray | None = None
         filled = 0
         for i in kept:
-            name = f"images[{i}]"
-            image = read_image(images[i], name)
+            image = read_image(images[i], f"images[{i}]")
             if patches is None:
                 self.n_channels_ = image.shape[2] if image.ndim == 3 else None
                 n_most = len(kept) * self.patches_per_image
                 shape = (n_most, *self.patch_size_, *image.shape[2:])
                 patches = np.empty(shape, image.dtype)
-                first = name
-            self._check_image(image, name)
             if image.dtype != patches.dtype:
                 raise ValueError(
-                    f"{name} has dtype {image.dtype} and {first} {patches.dtype}: one "
-                    "dtype, in the same units, was expected. Convert the images."
+                    f"images[{i}] has dtype {image.dtype} and images[{kept[0]}] "
+                    f"{patches.dtype}: one dtype, in the same units, was expected. "
+                    "Convert the images."
                 )
-            mask = _mask_of(masks, i, image)
-            inside = None
-            if mask is not None:
-                counts = coverage(mask, self.patch_size_)
-                inside = enough(counts, self.patch_size_, self.min_coverage)
-            corners = draw(
-                image, inside, self.patch_size_, self.patches_per_image, seed
-            )
-            found = patches_at(image, corners, self.patch_size_, name)
+            patched = self._patched(image, _at(masks, i), f"images[{i}]")
+            found = patched.random(self.patches_per_image, self.min_coverage, seed)
             patches[filled : filled + len(found)] = found
             filled += len(found)
         assert patches is not None
@@ -363,7 +339,7 @@ class PatchDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
                 "them. Pass masks here too ([None] * n for whole images), or give fit "
                 "a function of the image, which is then used here."
             )
-        return self._scores(images, _matching(masks, images), range(len(images)))
+        return self._scores(images, as_masks(masks, images), range(len(images)))
 
     def decision_function(self, images: Any, masks: Masks = None) -> np.ndarray:
         """`score_samples` less the threshold `offset_`; negative is an outlier.
@@ -411,7 +387,9 @@ class PatchDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
 
     # Maps ---------------------------------------------------------------------
 
-    def anomaly_map(self, image: Any, mask: Any = None, *, stride: Any = None) -> Any:
+    def anomaly_map(
+        self, image: Any, mask: Any = None, *, stride: Any = None
+    ) -> np.ndarray:
         """Where one image departs from normal ones, pixel by pixel.
 
         Holds in memory the map, its patches by a few hundred, and one row of them.
@@ -445,8 +423,8 @@ class PatchDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         ----------
         images : iterable of arrays or paths
             Also one that makes them as it goes.
-        masks : iterable of array-like, or callable, default=None
-            As in `anomaly_map`, one a image.
+        masks : array-like of shape (n, H, W), list, or callable, default=None
+            As in `anomaly_map`.
         stride : int, (int, int) or "auto", default=None
             As in `anomaly_map`.
 
@@ -456,46 +434,36 @@ class PatchDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
             Each made when it is asked for; ``list(...)`` holds all.
         """
         check_is_fitted(self)
-        if isinstance(masks, (list, np.ndarray)) and hasattr(images, "__len__"):
-            masks = _matching(masks, as_images(images))
-        each = _repeated(masks) if masks is None or callable(masks) else iter(masks)
+        if hasattr(images, "__len__"):
+            images = as_images(images)
+            masks = as_masks(masks, images)
         return (
-            self._map(image, next(each), stride, f"images[{i}]")
+            self._map(image, _at(masks, i), stride, f"images[{i}]")
             for i, image in enumerate(images)
         )
 
     def _map(self, source: Any, mask: Any, stride: Any, name: str) -> np.ndarray:
-        image = read_image(source, name)
-        self._check_image(image, name)
+        stride = self.stride_ if stride is None else self._stride(stride)
         mask = self.masks_ if mask is None else mask
-        inside = _mask_of(mask if callable(mask) else [mask], 0, image)
-        step = self.stride_ if stride is None else self._stride(stride)
-        corners = grid(image.shape, self.patch_size_, step)
-        if inside is not None:
-            # Every patch with a pixel inside, so that the border of the mask is blended
-            # as the rest is.
-            counts = coverage(inside, self.patch_size_)
-            corners = corners[counts[tuple(corners.T)] > 0]
+        patched = self._patched(read_image(source, name), mask, name)
         parts = (
-            pair
-            for some in chunks(corners, self._floats_per_patch())
-            for pair in zip(some, self._patch_maps(image, some, name), strict=True)
+            part
+            # Every patch with a pixel inside, so that a mask's border is blended as
+            # the rest is.
+            for corners, patches in patched.on_grid(stride, 0)
+            for part in zip(corners, self._patch_maps(patches), strict=True)
         )
-        blended = blend(parts, image.shape[:2], self.patch_size_)
-        if inside is not None:
-            blended[~inside] = min(0.0, blended[inside].min())
+        blended = blend(parts, patched.image.shape[:2], self.patch_size_)
+        if patched.inside is not None:
+            blended[~patched.inside] = min(0.0, blended[patched.inside].min())
         return blended
 
-    def _patch_maps(
-        self, image: np.ndarray, corners: np.ndarray, name: str
-    ) -> np.ndarray:
-        patches = patches_at(image, corners, self.patch_size_, name)
-        rows = self._as_rows(patches)
+    def _patch_maps(self, patches: np.ndarray) -> np.ndarray:
         if not hasattr(self.estimator_, "anomaly_map"):
-            values = -self._row_scores(rows)
-            return np.broadcast_to(values[:, None, None], patches.shape[:3])
+            scores = self._patch_scores(patches)
+            return np.broadcast_to(-scores[:, None, None], patches.shape[:3])
         kind = {} if self.map_kind == "residual" else {"kind": self.map_kind}
-        maps = np.asarray(self.estimator_.anomaly_map(rows, **kind))
+        maps = np.asarray(self.estimator_.anomaly_map(self._as_rows(patches), **kind))
         # Flat rows come back flat, with a value for each channel.
         return maps.reshape(*patches.shape[:3], -1).mean(-1)
 
@@ -504,53 +472,44 @@ class PatchDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
     def _scores(
         self, images: Sequence[Any], masks: Masks, which: Iterable[int]
     ) -> np.ndarray:
-        return np.array([self._score(images[i], masks, i) for i in which], float)
+        scores = (self._score(images[i], _at(masks, i), f"images[{i}]") for i in which)
+        return np.fromiter(scores, float)
 
-    def _score(self, source: Any, masks: Masks, i: int) -> float:
-        name = f"images[{i}]"
-        image = read_image(source, name)
-        self._check_image(image, name)
-        corners = grid(image.shape, self.patch_size_, self.stride_)
-        mask = _mask_of(masks, i, image)
-        if mask is not None:
-            counts = coverage(mask, self.patch_size_)[tuple(corners.T)]
-            corners = corners[enough(counts, self.patch_size_, self.min_coverage)]
+    def _score(self, source: Any, mask: Any, name: str) -> float:
+        patched = self._patched(read_image(source, name), mask, name)
         # Patches of one image at a time: what the detector is given together depends on
         # the image alone, and so does the last bit of its score.
         scores = [
-            self._row_scores(
-                self._as_rows(patches_at(image, some, self.patch_size_, name))
-            )
-            for some in chunks(corners, self._floats_per_patch())
+            self._patch_scores(patches)
+            for _, patches in patched.on_grid(self.stride_, self.min_coverage)
         ]
         return pool(np.concatenate(scores), self.pooling, self.pooling_size)
 
-    def _row_scores(self, rows: np.ndarray) -> np.ndarray:
+    def _patch_scores(self, patches: np.ndarray) -> np.ndarray:
+        rows = self._as_rows(patches)
         if hasattr(self.estimator_, "score_samples"):
             return np.asarray(self.estimator_.score_samples(rows), float)
         return np.asarray(self.estimator_.decision_function(rows), float)
 
     def _as_rows(self, patches: np.ndarray) -> np.ndarray:
-        if get_tags(self.estimator).input_tags.three_d_array:
+        if self._takes_images:
             return patches
         return patches.reshape(len(patches), -1)
-
-    def _floats_per_patch(self) -> int:
-        return self.patch_size_[0] * self.patch_size_[1] * (self.n_channels_ or 1)
 
     def _stride(self, stride: Any) -> tuple[int, int]:
         height, width = self.patch_size_
         if isinstance(stride, str) and stride == "auto":
             return max(1, height // 2), max(1, width // 2)
-        down, across = sides(stride, "stride")
+        down, across = _sides(stride, "stride")
         if down > height or across > width:
             raise ValueError(
                 f"stride={stride!r} with patch_size={self.patch_size!r}: pixels "
-                "between the patches would be left out. Use a stride of at most the patch."
+                "between the patches would be left out. Use at most the patch's size."
             )
         return down, across
 
-    def _check_image(self, image: np.ndarray, name: str) -> None:
+    def _patched(self, image: np.ndarray, mask: Any, name: str) -> Patched:
+        """An image and its mask, if they can be had in patches as in fit."""
         channels = image.shape[2] if image.ndim == 3 else None
         if channels != self.n_channels_:
             wanted = f"(H, W, {self.n_channels_})" if self.n_channels_ else "(H, W)"
@@ -563,44 +522,29 @@ class PatchDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
                 f"{name} has shape {image.shape}, smaller than a patch of "
                 f"{self.patch_size_}. Lower patch_size, or pad the image."
             )
+        return Patched(image, mask_of(image, mask, name), self.patch_size_, name)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        inner = get_tags(self.estimator)
+        inner = get_tags(getattr(self, "estimator_", self.estimator))
         tags.input_tags.two_d_array = False
         tags.input_tags.three_d_array = True
         tags.non_deterministic = inner.non_deterministic
         return tags
 
 
-# Masks ------------------------------------------------------------------------
+def _at(masks: Masks, i: int) -> Any:
+    """One of the masks; None and a function are for every image."""
+    return masks if masks is None or callable(masks) else masks[i]
 
 
-def _matching(masks: Masks, images: Sequence[Any]) -> Masks:
-    """The masks, if they are as many as the images."""
-    if masks is None or callable(masks):
-        return masks
-    if not hasattr(masks, "__len__") or isinstance(masks, str):
+def _sides(value: Any, name: str) -> tuple[int, int]:
+    """(height, width) from a pair, or from one number for both."""
+    pair = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+    whole = all(isinstance(side, Integral) and int(side) > 0 for side in pair)
+    if len(pair) != 2 or not whole:
         raise ValueError(
-            f"masks is {type(masks).__name__}; an array (n, H, W), a list, or a "
-            "function of an image was expected."
+            f"{name}={value!r}: a positive integer, or (height, width) in two of "
+            "them, was expected."
         )
-    if len(masks) != len(images):
-        raise ValueError(
-            f"Found {len(masks)} masks for {len(images)} images: one a image was "
-            "expected."
-        )
-    return masks
-
-
-def _mask_of(masks: Masks, i: int, image: np.ndarray) -> "np.ndarray | None":
-    """The mask of one image as booleans, or None for the whole image."""
-    if masks is None:
-        return None
-    source = masks(image) if callable(masks) else masks[i]
-    return None if source is None else as_mask(source, image.shape, f"masks[{i}]")
-
-
-def _repeated(value: Any) -> Iterator[Any]:
-    while True:
-        yield value
+    return int(pair[0]), int(pair[1])
