@@ -1,15 +1,16 @@
 """Memory and seams of a stitched map: ``python -m`` this module.
 
-Trains `AnoGANDetector` on patches of a made-up texture, then maps whole images in a
-process of its own, and prints
+Trains `AnoGANDetector` on patches of a made-up texture, then maps whole images, one of
+them in a process of its own. It prints
 
 - memory: the most that the process held while it mapped a normal image, over what it
   held just before, detector and image included (VmHWM and VmRSS of Linux);
-- jumps: on an image of one grey, the greatest difference of neighbours in the map
-  across the borders of the windows, as a share of the range (greatest less least) of
-  the normal image's map. Beside it the same without overlap, which shows what a seam
-  measures, and the greatest difference between other neighbours, which shows how much
-  is the detector's own pattern;
+- on an image of one grey, the greatest difference of neighbours in the map across the
+  borders of windows, as a share of the range (greatest less least) of the normal
+  image's map. A generator draws a pattern for a grey patch too, so this is split into
+  what neighbours differ by in the maps of the patches themselves (blended as they are),
+  and the rest, which stitching made: the seams. Beside it the same without overlap,
+  which shows that it can see one;
 - on the normal image, the mean difference across borders over that elsewhere: 1 where
   borders cannot be told.
 
@@ -29,10 +30,11 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from skanogan import AnoGANDetector
+from skanogan._patches import blend, grid
 from skanogan.benchmark.speed._growth import _forget_peak, _status
 from skanogan.image import PatchDetector
 
-__all__ = ["jumps", "main", "texture"]
+__all__ = ["jumps", "main", "seams", "texture"]
 
 
 def texture(shape: tuple[int, int], seed: int) -> np.ndarray:
@@ -53,7 +55,7 @@ def texture(shape: tuple[int, int], seed: int) -> np.ndarray:
 
 
 def jumps(found: np.ndarray, patch: int, stride: int) -> tuple[np.ndarray, np.ndarray]:
-    """Absolute differences of neighbours across borders of windows, and of others.
+    """Differences of neighbours down the map, across borders of windows and elsewhere.
 
     Parameters
     ----------
@@ -63,19 +65,34 @@ def jumps(found: np.ndarray, patch: int, stride: int) -> tuple[np.ndarray, np.nd
 
     Returns
     -------
-    across, others : ndarray of shape (n,)
+    across, elsewhere : ndarray of shape (n, W)
     """
-    across, others = [], []
-    for lines in (found, found.T):
-        last = len(lines) - patch
-        starts = np.append(np.arange(0, last, stride), last)
-        # A window's first line and the one before; its last line and the one after.
-        borders = np.union1d(starts, starts + patch)
-        is_border = np.isin(np.arange(1, len(lines)), borders)
-        differences = np.abs(np.diff(lines, axis=0))
-        across.append(differences[is_border].ravel())
-        others.append(differences[~is_border].ravel())
-    return np.concatenate(across), np.concatenate(others)
+    last = len(found) - patch
+    starts = np.append(np.arange(0, last, stride), last)
+    # A window's first line and the one before; its last line and the one after.
+    borders = np.union1d(starts, starts + patch)
+    is_border = np.isin(np.arange(1, len(found)), borders)
+    differences = np.diff(found, axis=0)
+    return differences[is_border], differences[~is_border]
+
+
+def seams(found: np.ndarray, patch_map: np.ndarray, stride: int) -> float:
+    """The greatest jump down the map across a border that stitching made.
+
+    Parameters
+    ----------
+    found : ndarray of shape (H, W)
+        The map of an image of one grey.
+    patch_map : ndarray of shape (patch, patch)
+        The map of each of its patches.
+    stride : int
+    """
+    patch = len(patch_map)
+    own = np.diff(patch_map, axis=0, prepend=patch_map[:1])
+    corners = grid(found.shape, patch_map.shape, (stride, stride))
+    drawn = blend(((corner, own) for corner in corners), found.shape, patch_map.shape)
+    made = found - np.cumsum(drawn, axis=0)
+    return float(np.abs(jumps(made, patch, stride)[0]).max())
 
 
 def main(argv: "list[str] | None" = None) -> int:
@@ -125,28 +142,37 @@ def main(argv: "list[str] | None" = None) -> int:
         measured = json.loads(run.stdout.splitlines()[-1])
         mapped = np.load(folder / "map.npy")
     flat = np.full_like(normal, round(normal.mean()))
-    blended, other = jumps(detector.anomaly_map(flat), patch, stride)
-    tiled, _ = jumps(detector.anomaly_map(flat, stride=patch), patch, patch)
-    across, others = jumps(mapped, patch, stride)
+    patch_map = detector.estimator_.anomaly_map(flat[None, :patch, :patch])[0]
+    blended = detector.anomaly_map(flat)
+    tiled = detector.anomaly_map(flat, stride=patch)
     span = mapped.max() - mapped.min()
+    # Both ways: down the map and, turned, across it.
+    jump, seam, tile = (
+        max(values) / span
+        for values in (
+            [np.abs(jumps(m, patch, stride)[0]).max() for m in (blended, blended.T)],
+            [seams(blended, patch_map, stride), seams(blended.T, patch_map.T, stride)],
+            [seams(tiled, patch_map, patch), seams(tiled.T, patch_map.T, patch)],
+        )
+    )
+    across, elsewhere = (
+        np.mean([np.abs(jumps(m, patch, stride)[k]).mean() for m in (mapped, mapped.T)])
+        for k in (0, 1)
+    )
     print(
         f"{side} x {side} pixels, patches of {patch}, stride {stride}: "
         f"{measured['seconds']:.1f} s, {measured['peak'] / 1e6:.0f} MB over the start "
         f"({measured['start'] / 1e6:.0f} MB), of which the map is "
         f"{mapped.nbytes / 1e6:.0f} MB"
     )
+    print(f"normal image: map from {mapped.min():.4f} to {mapped.max():.4f}")
     print(
-        f"range of the normal map: {span:.4f} ({mapped.min():.4f} to "
-        f"{mapped.max():.4f}; training range 2)"
+        f"flat image: greatest jump across borders {jump:.2%} of that range, of which "
+        f"stitching made {seam:.2%}; without overlap it makes {tile:.2%}"
     )
     print(
-        f"flat image, greatest jump across borders: {blended.max() / span:.3%} of the "
-        f"range; other neighbours {other.max() / span:.3%}; borders without overlap "
-        f"{tiled.max() / span:.3%}"
-    )
-    print(
-        "normal image, mean jump across borders over others: "
-        f"{across.mean() / others.mean():.4f}"
+        "normal image: mean jump across borders over that elsewhere "
+        f"{across / elsewhere:.4f}"
     )
     return 0
 
