@@ -115,6 +115,12 @@ class AnoGANDetector(BaseDetector):
         faster at them: scores move by percents, their order hardly.
     warm_start : bool, default=False
         Continue the training of the previous `fit`.
+    memory : str, path or object with the joblib.Memory interface, default=None
+        A folder to keep trainings in. A fit of the same rows with the same parameters
+        of training takes its weights from there, so that a search over parameters of
+        scoring trains once a fold. Nothing is kept with ``random_state=None`` or
+        while a warm start goes on. The folder is read with pickle: take one that only
+        you can write to.
     verbose : int, default=0
         Above 0, a progress bar.
     device : str or torch.device, default="auto"
@@ -202,6 +208,19 @@ class AnoGANDetector(BaseDetector):
         "prior_weight": [Interval(Real, 0, None, closed="left")],
     }
 
+    _not_of_training = BaseDetector._not_of_training | {
+        "anomaly_score",
+        "start",
+        "n_candidates",
+        "n_restarts",
+        "n_steps",
+        "step_size",
+        "tol",
+        "discrimination_weight",
+        "prior_weight",
+        "whitening_floor",
+    }
+
     _advice_on_training = "Lower learning_rate, or set gradient_penalty=1."
 
     def __init__(
@@ -237,6 +256,7 @@ class AnoGANDetector(BaseDetector):
         contamination: float | str = "auto",
         scoring_dtype: str = "auto",
         warm_start: bool = False,
+        memory: Any = None,
         verbose: int = 0,
         device: str | torch.device = "auto",
         random_state: Any = None,
@@ -271,12 +291,13 @@ class AnoGANDetector(BaseDetector):
         self.contamination = contamination
         self.scoring_dtype = scoring_dtype
         self.warm_start = warm_start
+        self.memory = memory
         self.verbose = verbose
         self.device = device
         self.random_state = random_state
 
     def _make_model(
-        self, rows: Rows, row_shape: tuple[int, ...], rng: torch.Generator
+        self, rows: Rows, row_shape: tuple[int, ...], rng: torch.Generator | None
     ) -> AnoGAN:
         if self.start == "encoder" and self.n_restarts > 1:
             raise ValueError(
@@ -303,3 +324,10 @@ class AnoGANDetector(BaseDetector):
     def _n_updates(self) -> int:
         of_encoder = self.encoder_max_iter if self.start == "encoder" else 0
         return self.max_iter + of_encoder
+
+    def _training_parameters(self) -> dict[str, Any]:
+        parameters = super()._training_parameters()
+        # Of the starts, one has a network that is trained.
+        if self.start != "encoder":
+            parameters["encoder_max_iter"] = None
+        return parameters

@@ -5,8 +5,11 @@ The way of one row is drawn in docs/architecture.md.
 
 import copy
 import math
+import os
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -14,11 +17,20 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, check_memory
 from torch import Tensor
 
 from skanogan._calibration import held_out_size, score_at_false_alarm_rate
-from skanogan._compat import Interval, StrOptions, _fit_context, validate_data
+from skanogan._callbacks import FitTasks
+from skanogan._compat import (
+    CALLBACK_ATTRIBUTES,
+    CallbackSupportMixin,
+    HasMethods,
+    Interval,
+    StrOptions,
+    _fit_context,
+    validate_data,
+)
 from skanogan._device import (
     chunk_length,
     is_out_of_memory,
@@ -29,7 +41,8 @@ from skanogan._device import (
 from skanogan._inputs import Rows, flatten_images, with_channels
 from skanogan._labels import normal_rows
 from skanogan._progress import progress_bar
-from skanogan._training import Diverged, train
+from skanogan._training import Diverged, Progress, train
+from skanogan._trainings import Training, cached, identity
 from skanogan.exceptions import (
     CollapseWarning,
     DeviceFallbackWarning,
@@ -50,11 +63,14 @@ most held-out rows that states are compared on."""
 N_RECORDS = 20
 """Rows of `history_` for a fit."""
 
+FITTED = ("model_", "device_", "history_", "n_iter_", "offset_")
+"""What training and its end set, beside what validation does."""
+
 COLLAPSE = 0.05
 """Below this share of the data's variance what the model draws counts as collapsed."""
 
 
-class BaseDetector(OutlierMixin, BaseEstimator, ABC):
+class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
     """What every detector shares; a method adds its parameters and `_make_model`."""
 
     _doc_link_module = "skanogan"
@@ -76,10 +92,27 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
         ],
         "scoring_dtype": [StrOptions({"auto", "float32", "float64", "bfloat16"})],
         "warm_start": ["boolean"],
+        "memory": [str, os.PathLike, HasMethods("cache"), None],
         "verbose": ["verbose"],
         "device": [str, torch.device],
         "random_state": ["random_state"],
     }
+
+    _not_of_training: ClassVar[frozenset[str]] = frozenset(
+        {
+            # What they change of the rows and seeds counts by itself.
+            "image_shape",
+            "validation_fraction",
+            "random_state",
+            "contamination",
+            "scoring_dtype",
+            "warm_start",
+            "memory",
+            "verbose",
+            "device",
+        }
+    )
+    """Parameters that leave the trained weights as they are (`memory`)."""
 
     _advice_on_training: ClassVar[str]
     """What to change when training diverges or collapses."""
@@ -92,6 +125,7 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
     contamination: float | str
     scoring_dtype: str
     warm_start: bool
+    memory: Any
     verbose: int
     device: str | torch.device
     random_state: Any
@@ -102,12 +136,14 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
     history_: list[dict[str, float]]
     n_iter_: int
     n_features_in_: int
+    feature_names_in_: np.ndarray
     image_shape_: tuple[int, int, int] | None
     device_: torch.device
+    _sample_shape: tuple[int, ...]
 
     @abstractmethod
     def _make_model(
-        self, rows: Rows, row_shape: tuple[int, ...], rng: torch.Generator
+        self, rows: Rows, row_shape: tuple[int, ...], rng: torch.Generator | None
     ) -> Model:
         """Make an untrained model on the CPU.
 
@@ -117,8 +153,9 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
             The rows to train on, to fix the scaling by.
         row_shape : tuple of int
             (d,) or (H, W, C).
-        rng : torch.Generator
-            On the CPU; the only source of first weights.
+        rng : torch.Generator or None
+            On the CPU; the only source of first weights. None is for networks without
+            weights, whose sizes are compared with a file before they are made.
         """
 
     # Fit ----------------------------------------------------------------------
@@ -147,8 +184,12 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
             with torch.inference_mode(False):
                 return self._fit(X, y)
         except BaseException:
+            # Those of callbacks are taken away by scikit-learn, which tears them down.
+            of_callbacks = {
+                k: v for k, v in vars(self).items() if k in CALLBACK_ATTRIBUTES
+            }
             self.__dict__.clear()
-            self.__dict__.update(before)
+            self.__dict__.update({**before, **told})
             raise
 
     def _fit(self, X: Any, y: Any) -> "BaseDetector":
@@ -182,10 +223,13 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
         n_held_out = held_out_size(len(normal), self.validation_fraction)
         held_out, kept = np.sort(order[:n_held_out]), np.sort(order[n_held_out:])
         rows = Rows(values, self.image_shape_, device, kept)
+        unseen = order[: min(n_held_out, REFERENCE_ROWS)]
+        unseen_rows = Rows(values, self.image_shape_, device, unseen, resident=False)
+        reference = rows.some(REFERENCE_ROWS, random_state)
 
         rng = torch.Generator().manual_seed(int(seeds[0]))
         model = self._make_model(rows, self._row_shape(), rng).to(device)
-        history = list(self.history_) if warm else []
+        before = list(self.history_) if warm else []
         if warm:
             # The parameters as they are now, with the weights and scaling so far.
             try:
@@ -196,45 +240,105 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
                     "parameter that sets their sizes has changed since the first fit. "
                     "Use warm_start=False."
                 ) from error
-        unseen = order[: min(n_held_out, REFERENCE_ROWS)]
-        unseen_rows = Rows(values, self.image_shape_, device, unseen).all()
-        history += self._train(model, rows, unseen_rows, seeds, history)
 
-        is_image = self.image_shape_ is not None
-        model.to(resolve_dtype(self.scoring_dtype, is_image, device))
-        reference = rows.some(REFERENCE_ROWS, random_state)
-        with torch.no_grad(), precision(self.scoring_dtype, device):
-            rng = torch.Generator().manual_seed(int(seeds[3]))
-            model.prepare_scoring(reference, rng)
-            self._warn_of_collapse(model, reference)
-        self.model_ = model
-        self.device_ = device
-        self.history_ = history
-        self.n_iter_ = int(history[-1]["n_iter"])
-        self.offset_ = self._offset(values, normal, held_out)
+        def ready(model: Model, history: list[dict[str, float]]) -> dict[str, Any]:
+            """The fitted attributes, from a model whose training has ended."""
+            fitted = copy.copy(self)
+            fitted._make_ready(model, reference, int(seeds[3]), device)
+            done = before[-1]["n_iter"] if before else 0
+            fitted.history_ = before + [
+                {**record, "n_iter": done + record["n_iter"]} for record in history
+            ]
+            fitted.n_iter_ = int(fitted.history_[-1]["n_iter"])
+            fitted.offset_ = fitted._offset(values, normal, held_out)
+            return {name: getattr(fitted, name) for name in FITTED}
+
+        tasks = FitTasks(self, self._n_records(), X, y)
+        work = _Work(model, rows, unseen_rows, seeds, tasks, ready)
+        training = self._trained(work, warm)
+        if training.warning is not None:
+            warnings.warn(training.warning, DivergenceWarning, stacklevel=4)
+        for name, value in ready(model, training.history).items():
+            setattr(self, name, value)
+        self._warn_of_collapse(reference)
+        tasks.fit_ends(lambda: {name: getattr(self, name) for name in FITTED})
         return self
 
-    def _train(
-        self,
-        model: Model,
-        rows: Rows,
-        held_out: Tensor,
-        seeds: np.ndarray,
-        before: list[dict],
-    ) -> list[dict[str, float]]:
-        """Drive the training loop: collect records, draw the bar, report failures."""
-        done = before[-1]["n_iter"] if before else 0
-        records: list[dict[str, float]] = []
+    def _make_ready(
+        self, model: Model, reference: Tensor, seed: int, device: torch.device
+    ) -> None:
+        """Take a trained model to the precision of scoring and fix its scores."""
+        is_image = self.image_shape_ is not None
+        model.to(resolve_dtype(self.scoring_dtype, is_image, device))
+        with torch.no_grad(), precision(self.scoring_dtype, device):
+            model.prepare_scoring(reference, torch.Generator().manual_seed(seed))
+        self.model_ = model
+        self.device_ = device
+
+    def _trained(self, work: "_Work", warm: bool) -> Training:
+        """Train the model, or give it the weights of the same training in the cache."""
+        model, rows = work.model, work.rows
+
+        def train() -> Training:
+            training = self._train(work)
+            state = model.state_dict()
+            training.state = {k: v.cpu().numpy() for k, v in state.items()}
+            return training
+
+        # Not where a training goes on from other weights, where nobody will ask for it
+        # again, or in several processes that would have to find it all at once.
+        again = self.random_state is not None and not warm
+        if self.memory is None or not again or _processes.n_processes() > 1:
+            return self._train(work)
+        name = identity(
+            detector=type(self).__qualname__,
+            parameters=self._training_parameters(),
+            rows=rows.digest(),
+            held_out=work.held_out.digest(),
+            seeds=work.seeds[:3].tolist(),
+            device=rows.device.type,
+        )
+        memory = self.memory
+        if isinstance(memory, os.PathLike):
+            memory = os.fspath(memory)
+        training = cached(check_memory(memory), name, train)
+        state = {k: torch.from_numpy(v.copy()) for k, v in training.state.items()}
+        model.load_state_dict(state)
+        model.rest()
+        return training
+
+    def _training_parameters(self) -> dict[str, Any]:
+        """Parameters that weights depend on, beside the rows and the seeds."""
+        parameters: dict[str, Any] = self.get_params(deep=False)
+        return {
+            name: value
+            for name, value in parameters.items()
+            if name not in self._not_of_training
+        }
+
+    def _train(self, work: "_Work") -> Training:
+        """Drive the training loop: collect records, draw the bar, note failures."""
+        training, progress = Training(), Progress()
+        noise_rng = torch.Generator(work.rows.device).manual_seed(int(work.seeds[2]))
         loop = train(
-            model,
-            rows,
+            work.model,
+            work.rows,
             n_updates=self._n_updates(),
             batch_size=self._batch_size(),
-            report_every=max(1, self._n_updates() // N_RECORDS),
-            batch_rng=torch.Generator().manual_seed(int(seeds[1])),
-            noise_rng=torch.Generator(rows.device).manual_seed(int(seeds[2])),
-            held_out=held_out,
+            report_every=self._report_every(),
+            batch_rng=torch.Generator().manual_seed(int(work.seeds[1])),
+            noise_rng=noise_rng,
+            held_out=work.held_out.all(),
+            progress=progress,
         )
+
+        def as_if_stopped() -> dict[str, Any]:
+            # The random stream goes on in the model that trains, and cannot be copied.
+            stopped = copy.deepcopy(work.model, {id(noise_rng): noise_rng})
+            stopped.load_state_dict(progress.kept_state)
+            stopped.finish_training()
+            return work.ready(stopped, training.history)
+
         try:
             with (
                 torch.enable_grad(),
@@ -244,9 +348,13 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
                     self.verbose if _processes.is_first() else 0,
                 ) as report,
             ):
+                work.tasks.record_begins()
                 for record in loop:
                     report(record)
-                    records.append({**record, "n_iter": done + record["n_iter"]})
+                    training.history.append(record)
+                    progress.stop = work.tasks.record_ends(as_if_stopped)
+                    if not progress.stop and progress.n_iter < self._n_updates():
+                        work.tasks.record_begins()
         except Diverged as error:
             advice = self._advice_on_training
             if error.kept is None:
@@ -254,17 +362,16 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
                     f"Training became non-finite within its first {error.update} "
                     f"updates, before there was a state to go back to. {advice}"
                 ) from error
-            warnings.warn(
-                f"Training became non-finite by update {done + error.update} of "
-                f"{done + self._n_updates()}; the detector keeps the state of update "
-                f"{done + error.kept}. {advice}",
-                DivergenceWarning,
-                stacklevel=5,
+            training.warning = (
+                f"Training became non-finite by update {error.update} of "
+                f"{self._n_updates()}; the detector keeps the state of update "
+                f"{error.kept}. {advice}"
             )
-        return records
+        return training
 
-    def _warn_of_collapse(self, model: Model, rows: Tensor) -> None:
-        ratio = model.collapse(rows)
+    def _warn_of_collapse(self, rows: Tensor) -> None:
+        with torch.no_grad(), precision(self.scoring_dtype, self.device_):
+            ratio = self.model_.collapse(rows)
         if ratio < COLLAPSE:
             warnings.warn(
                 f"The model has collapsed: the rows it draws have {ratio:.1%} of the "
@@ -497,6 +604,12 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
         """Of all stages of the training."""
         return self.max_iter
 
+    def _report_every(self) -> int:
+        return max(1, self._n_updates() // N_RECORDS)
+
+    def _n_records(self) -> int:
+        return math.ceil(self._n_updates() / self._report_every())
+
     def _batch_size(self) -> int:
         if self.batch_size == "auto":
             return 128 if self.image_shape_ is None else 64
@@ -505,7 +618,32 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
     def _row_shape(self) -> tuple[int, ...]:
         return self.image_shape_ or (self.n_features_in_,)
 
-    # Tags and pickling --------------------------------------------------------
+    # Files, tags and pickling -------------------------------------------------
+
+    def save(self, path: "str | os.PathLike[str]") -> None:
+        """Write the fitted detector to a file that `skanogan.load` reads.
+
+        Numbers and text, without pickle: opening such a file executes nothing. What is
+        stored, and what is not, is in docs/saving.md.
+
+        Parameters
+        ----------
+        path : str or path
+            A file that is there is replaced in one step, or left as it is on failure.
+
+        Raises
+        ------
+        TypeError
+            If a parameter cannot be stored, such as a RandomState instance.
+        ValueError
+            If a parameter of the model was changed since `fit`.
+        OSError
+            If the file cannot be written.
+        """
+        # Imported here, as it finds the detectors of the package, which stand on this.
+        from skanogan._persistence import save
+
+        save(self, path)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -546,6 +684,18 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
             self.model_.float()
         self.model_.to(device)
         self.device_ = device
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What a training is given beside the parameters."""
+
+    model: Model
+    rows: Rows
+    held_out: Rows
+    seeds: np.ndarray
+    tasks: FitTasks
+    ready: Callable[[Model, list[dict[str, float]]], dict[str, Any]]
 
 
 def _to_numpy(rows: Tensor) -> np.ndarray:

@@ -102,6 +102,12 @@ class FAnoGANDetector(BaseDetector):
         faster at them: scores move by percents, their order hardly.
     warm_start : bool, default=False
         Continue the training of the previous `fit`.
+    memory : str, path or object with the joblib.Memory interface, default=None
+        A folder to keep trainings in. A fit of the same rows with the same parameters
+        of training takes its weights from there, so that a search over parameters of
+        scoring trains once a fold. Nothing is kept with ``random_state=None`` or
+        while a warm start goes on. The folder is read with pickle: take one that only
+        you can write to.
     verbose : int, default=0
         Above 0, a progress bar.
     device : str or torch.device, default="auto"
@@ -176,6 +182,11 @@ class FAnoGANDetector(BaseDetector):
         "feature_weight": [Interval(Real, 0, None, closed="left")],
     }
 
+    _not_of_training = BaseDetector._not_of_training | {
+        "anomaly_score",
+        "whitening_floor",
+    }
+
     _advice_on_training = "Lower learning_rate, or set gradient_penalty=1."
 
     def __init__(
@@ -206,6 +217,7 @@ class FAnoGANDetector(BaseDetector):
         contamination: float | str = "auto",
         scoring_dtype: str = "auto",
         warm_start: bool = False,
+        memory: Any = None,
         verbose: int = 0,
         device: str | torch.device = "auto",
         random_state: Any = None,
@@ -235,12 +247,13 @@ class FAnoGANDetector(BaseDetector):
         self.contamination = contamination
         self.scoring_dtype = scoring_dtype
         self.warm_start = warm_start
+        self.memory = memory
         self.verbose = verbose
         self.device = device
         self.random_state = random_state
 
     def _make_model(
-        self, rows: Rows, row_shape: tuple[int, ...], rng: torch.Generator
+        self, rows: Rows, row_shape: tuple[int, ...], rng: torch.Generator | None
     ) -> FAnoGAN:
         encoder_training = EncoderTraining(
             after=self.max_iter,

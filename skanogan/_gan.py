@@ -66,7 +66,7 @@ def gan_parts(
     parameters: GANParameters,
     row_shape: tuple[int, ...],
     scaling: Scaling,
-    rng: torch.Generator,
+    rng: torch.Generator | None,
     encoder_training: EncoderTraining | None = None,
     bounded: bool | None = None,
 ) -> GANParts:
@@ -80,8 +80,9 @@ def gan_parts(
         (d,) or (H, W, C).
     scaling : Scaling
         Of the rows.
-    rng : torch.Generator
-        On the CPU; the only source of first weights.
+    rng : torch.Generator or None
+        On the CPU; the only source of first weights. None makes networks without
+        weights, and does not try them.
     encoder_training : EncoderTraining, default=None
         None for a method without an encoder.
     bounded : bool, default=None
@@ -126,7 +127,8 @@ def gan_parts(
         given = copy.deepcopy(parameters.discriminator).cpu().float()
         discriminator = networks.as_discriminator(given)
     encoder = networks.build(make_encoder, rng) if encoder_training else None
-    _check_shapes(generator, discriminator, latent_dim, row_shape)
+    if rng is not None:
+        _check_shapes(generator, discriminator, latent_dim, row_shape)
     return GANParts(
         generator,
         discriminator,

@@ -160,6 +160,12 @@ class OCGANDetector(BaseDetector):
     warm_start : bool, default=False
         Continue the training of the previous `fit`, from the state that it kept; the
         state kept in the end is one of the new `fit`.
+    memory : str, path or object with the joblib.Memory interface, default=None
+        A folder to keep trainings in. A fit of the same rows with the same parameters
+        of training takes its weights from there, so that a search over parameters of
+        scoring trains once a fold. Nothing is kept with ``random_state=None`` or
+        while a warm start goes on. The folder is read with pickle: take one that only
+        you can write to.
     verbose : int, default=0
         Above 0, a progress bar.
     device : str or torch.device, default="auto"
@@ -271,6 +277,11 @@ class OCGANDetector(BaseDetector):
         ],
     }
 
+    _not_of_training = BaseDetector._not_of_training | {
+        "anomaly_score",
+        "whitening_floor",
+    }
+
     _advice_on_training = (
         "Lower learning_rate and discriminator_learning_rate, or raise "
         "reconstruction_weight."
@@ -311,6 +322,7 @@ class OCGANDetector(BaseDetector):
         contamination: float | str = "auto",
         scoring_dtype: str = "auto",
         warm_start: bool = False,
+        memory: Any = None,
         verbose: int = 0,
         device: str | torch.device = "auto",
         random_state: Any = None,
@@ -347,12 +359,13 @@ class OCGANDetector(BaseDetector):
         self.contamination = contamination
         self.scoring_dtype = scoring_dtype
         self.warm_start = warm_start
+        self.memory = memory
         self.verbose = verbose
         self.device = device
         self.random_state = random_state
 
     def _make_model(
-        self, rows: Rows, row_shape: tuple[int, ...], rng: torch.Generator
+        self, rows: Rows, row_shape: tuple[int, ...], rng: torch.Generator | None
     ) -> OCGAN:
         needed = NEEDS.get(self.anomaly_score)
         if needed is not None and not getattr(self, needed):

@@ -7,6 +7,8 @@ __all__ = [
     "DeviceFallbackWarning",
     "DivergenceError",
     "DivergenceWarning",
+    "ModelFileError",
+    "ModelVersionWarning",
 ]
 
 
@@ -24,3 +26,11 @@ class DivergenceError(RuntimeError):
 
 class DeviceFallbackWarning(UserWarning):
     """A detector fitted on one device was opened on a machine without it."""
+
+
+class ModelFileError(ValueError):
+    """A file is no detector that can be loaded: damaged, altered, or another thing."""
+
+
+class ModelVersionWarning(UserWarning):
+    """A file was written with other versions than those that read it."""
