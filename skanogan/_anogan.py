@@ -200,6 +200,8 @@ class AnoGANDetector(BaseDetector):
     array([-1, -1, -1, -1, -1])
     """
 
+    model_: AnoGAN
+
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseDetector._parameter_constraints,
         **GAN_CONSTRAINTS,

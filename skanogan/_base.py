@@ -9,7 +9,7 @@ import os
 import warnings
 from abc import ABC, abstractmethod
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -46,6 +46,9 @@ from skanogan.exceptions import (
     DeviceFallbackWarning,
 )
 from skanogan.models import Model, _processes
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["BaseDetector"]
 
@@ -157,7 +160,7 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
     # Fit ----------------------------------------------------------------------
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None) -> "BaseDetector":
+    def fit(self, X: Any, y: Any = None) -> "Self":
         """Learn what normal rows look like.
 
         Parameters
@@ -187,7 +190,7 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
             self.__dict__.update({**before, **told})
             raise
 
-    def _fit(self, X: Any, y: Any) -> "BaseDetector":
+    def _fit(self, X: Any, y: Any) -> "Self":
         warm = self.warm_start and hasattr(self, "model_")
         previous = (self.image_shape_, self.n_features_in_) if warm else None
         device = resolve_device(self.device)
@@ -363,6 +366,7 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
         Returns
         -------
         scores : ndarray of shape (n_samples,), float64
+            Negative is an outlier.
         """
         return self.score_samples(X) - self.offset_
 
@@ -377,6 +381,7 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
         Returns
         -------
         labels : ndarray of shape (n_samples,), int
+            1 or -1.
         """
         return np.where(self.decision_function(X) < 0, -1, 1)
 

@@ -183,6 +183,8 @@ class FAnoGANDetector(BaseDetector):
     array([-1, -1, -1, -1, -1])
     """
 
+    model_: FAnoGAN
+
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseDetector._parameter_constraints,
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), None],

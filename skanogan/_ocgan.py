@@ -246,6 +246,8 @@ class OCGANDetector(BaseDetector):
     array([-1, -1, -1, -1, -1])
     """
 
+    model_: OCGAN
+
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseDetector._parameter_constraints,
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), None],

@@ -61,6 +61,7 @@ class NoveltyKFold(StratifiedKFold):
         Parameters
         ----------
         X : array-like of shape (n, ...)
+            Only its length matters.
         y : array-like of shape (n,)
             1 normal, -1 anomaly.
         groups : object, default=None
@@ -144,6 +145,7 @@ class NoveltyShuffleSplit(StratifiedShuffleSplit):
         Parameters
         ----------
         X : array-like of shape (n, ...)
+            Only its length matters.
         y : array-like of shape (n,)
             1 normal, -1 anomaly.
         groups : object, default=None
@@ -253,6 +255,7 @@ class NoveltyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n, ...)
+            Rows of both kinds, as the detector takes them.
         y : array-like of shape (n,)
             1 normal, -1 (or 0, see `anomaly_label`) anomaly.
         **fit_params : dict
@@ -261,6 +264,7 @@ class NoveltyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         Returns
         -------
         self : NoveltyClassifier
+            Fitted.
 
         Raises
         ------
@@ -288,10 +292,12 @@ class NoveltyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n, ...)
+            As the detector takes them.
 
         Returns
         -------
         decision : ndarray of shape (n,)
+            Negative for anomalies.
         """
         check_is_fitted(self)
         return np.asarray(self.estimator_.decision_function(X))
@@ -303,10 +309,12 @@ class NoveltyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n, ...)
+            As the detector takes them.
 
         Returns
         -------
         scores : ndarray of shape (n,)
+            Lower is more abnormal.
         """
         check_is_fitted(self)
         return np.asarray(self.estimator_.score_samples(X))
@@ -317,6 +325,7 @@ class NoveltyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n, ...)
+            As the detector takes them.
 
         Returns
         -------
