@@ -20,6 +20,7 @@ from skanogan import OCGANDetector, _patches
 from skanogan._calibration import score_at_false_alarm_rate
 from skanogan._patches import Patched, blend, covered, grid, pool
 from skanogan.benchmark import stitching
+from skanogan.conformal import ConformalDetector
 from skanogan.image import PatchDetector
 from skanogan.metrics import outlier_roc_auc_scorer
 from skanogan.model_selection import NoveltyKFold
@@ -711,6 +712,15 @@ def test_a_grid_search_splits_masks_with_the_images():
         error_score="raise",
     ).fit(images, masks=masks)
     assert search.best_params_ == {"patches_per_image": 8}
+
+
+def test_conformal_thresholds_hold_for_images_of_different_sizes():
+    images = [noise(1, (8, 8 + k % 3), k)[0] for k in range(60)]
+    conformal = ConformalDetector(
+        small(Flat(), stride=4), alpha=0.1, calibration_size=0.5, random_state=0
+    ).fit(images[:40])
+    assert np.mean(conformal.predict(images[40:]) == -1) < 0.4
+    assert conformal.predict([image + 9 for image in images[:3]]).tolist() == [-1] * 3
 
 
 def test_it_is_pickled_with_what_it_learned():
