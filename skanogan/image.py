@@ -394,7 +394,8 @@ class PatchDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
     ) -> np.ndarray:
         """Where one image departs from normal ones, pixel by pixel.
 
-        Holds in memory the map, its patches by a few hundred, and one row of them.
+        Holds in memory the map, a few hundred patches, and the weights of one row of
+        them.
 
         Parameters
         ----------
