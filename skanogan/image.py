@@ -42,6 +42,8 @@ class PatchDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         (n, height, width, C) if its tag ``input_tags.three_d_array`` says that it takes
         them, as that of all detectors of this package does, and as flat rows of
         pixels otherwise (scikit-learn's own detectors, pipelines, searches).
+        A detector that has learned from patches already goes in as
+        ``FrozenEstimator(detector)``.
     patch_size : int or (int, int), default=(64, 64)
         Height and width of patches in pixels.
     stride : int, (int, int) or "auto", default="auto"
@@ -269,7 +271,7 @@ class PatchDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         patches = self._training_patches(images, kept, masks, seed)
         self.n_patches_ = len(patches)
         self._takes_images = get_tags(self.estimator).input_tags.three_d_array
-        self.estimator_ = clone(self.estimator).fit(self._as_rows(patches))
+        self.estimator_ = clone(self.estimator).fit(self._as_rows(patches), None)
         if calibrates:
             scores = self._scores(images, masks, held_out)
             self.offset_ = score_at_false_alarm_rate(scores, FALSE_ALARM_RATE)
@@ -392,7 +394,8 @@ class PatchDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
     ) -> np.ndarray:
         """Where one image departs from normal ones, pixel by pixel.
 
-        Holds in memory the map, its patches by a few hundred, and one row of them.
+        Holds in memory the map, a few hundred patches, and the weights of one row of
+        them.
 
         Parameters
         ----------
