@@ -5,8 +5,8 @@ and scores that are *lower* for what is more abnormal, as `decision_function` an
 `score_samples` are. Anomalies are the positive class throughout. scikit-learn's own
 ``scoring="average_precision"`` and ``"f1"`` measure how well the normal rows are found.
 
-Where there are rows of one kind only, as where rows that were trained on are scored,
-the result is nan, with scikit-learn's `UndefinedMetricWarning`.
+Where there are rows of one kind only, such as rows that were trained on, the result is
+nan, with scikit-learn's `UndefinedMetricWarning`.
 """
 
 import warnings
@@ -49,7 +49,6 @@ def outlier_average_precision_score(
     y_score : array-like of shape (n,)
         Of `decision_function` or `score_samples`: lower is more abnormal.
     sample_weight : array-like of shape (n,), default=None
-        Of the rows; None for equal ones.
 
     Returns
     -------
@@ -91,7 +90,6 @@ def outlier_roc_auc_score(
     y_score : array-like of shape (n,)
         Of `decision_function` or `score_samples`: lower is more abnormal.
     sample_weight : array-like of shape (n,), default=None
-        Of the rows; None for equal ones.
 
     Returns
     -------
@@ -138,7 +136,6 @@ def outlier_recall_score(
         one as a scorer, ``make_scorer(outlier_recall_score,
         response_method="decision_function", max_false_alarm_rate=0.01)``.
     sample_weight : array-like of shape (n,), default=None
-        Of the rows; None for equal ones.
 
     Returns
     -------
@@ -183,7 +180,6 @@ def outlier_f1_score(y_true: Any, y_pred: Any, *, sample_weight: Any = None) -> 
     y_pred : array-like of shape (n,)
         Of `predict`: 1 or -1.
     sample_weight : array-like of shape (n,), default=None
-        Of the rows; None for equal ones.
 
     Returns
     -------
