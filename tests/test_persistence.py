@@ -529,10 +529,13 @@ def test_what_cannot_be_saved_is_refused_and_nothing_written(
 
     noted = make_detector().fit(blob)
     noted.note = "mine"
+    misshapen = make_detector().fit(blob)
+    misshapen._sample_shape = (6,)
     for detector, error, message in (
         (make_detector(), NotFittedError, "not fitted"),
         (Mine(max_iter=2).fit(blob), TypeError, "Mine is not a detector of skanogan"),
         (noted, TypeError, "note"),
+        (misshapen, TypeError, "load would refuse.*Shapes"),
         (make_detector().fit(blob).set_params(max_iter=10**30), TypeError, "max_iter"),
     ):
         with pytest.raises(error, match=message):
