@@ -9,7 +9,9 @@ from sklearn.utils.validation import check_consistent_length, column_or_1d
 __all__ = ["check_labels", "normal_rows"]
 
 
-def check_labels(y: Any, X: Any = None, *, both: bool = True) -> np.ndarray:
+def check_labels(
+    y: Any, X: Any = None, *, both: bool = True, normal: bool = True
+) -> np.ndarray:
     """Labels as an array of 1 and -1, or an error that says how to get there.
 
     Parameters
@@ -19,6 +21,8 @@ def check_labels(y: Any, X: Any = None, *, both: bool = True) -> np.ndarray:
         What they are the labels of.
     both : bool, default=True
         Whether there must be an anomaly beside the normal rows.
+    normal : bool, default=True
+        Whether there must be a normal row.
 
     Returns
     -------
@@ -40,7 +44,7 @@ def check_labels(y: Any, X: Any = None, *, both: bool = True) -> np.ndarray:
             f"y holds {values[:5]}; 1 for normal rows and -1 for anomalies was "
             "expected. Convert with np.where(is_anomaly, -1, 1)."
         )
-    if 1 not in values:
+    if normal and 1 not in values:
         raise ValueError("y holds no 1: a normal row was expected.")
     if both and -1 not in values:
         raise ValueError(
