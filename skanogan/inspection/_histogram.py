@@ -75,7 +75,7 @@ def bin_edges(
     else:
         # Bars for all rows, but not so narrow that those of a small group are a comb.
         own = [transform.transform(group) for group in groups if len(group) > 1]
-        width = max(_width(at), *(_width(group) / 3 for group in own))
+        width = max([_width(at), *(_width(group) / 3 for group in own)])
     # Finer than a thousandth of the axis cannot be seen.
     width = max(width, seen / 1000)
     first = int(np.floor((low - anchor) / width))

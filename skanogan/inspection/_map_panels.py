@@ -140,8 +140,8 @@ def draw_bars(
     most = max(float(found.max()) for found in maps)
     # Room for the words at the longest bar.
     axes[0, 0].set_xlim(0, 1.4 * most if most > 0 else 1.0)
-    kept = f", the {n_bars} largest of {n_features}" if n_bars < n_features else ""
-    axes[-1, 0].set_xlabel(f"map{kept}")
+    few = f", the {n_bars} largest of {n_features} features"
+    axes[-1, 0].set_xlabel(f"anomaly map{few if n_bars < n_features else ''}")
     return figure, axes, drawn
 
 

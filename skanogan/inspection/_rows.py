@@ -5,7 +5,7 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted, column_or_1d
+from sklearn.utils.validation import column_or_1d
 
 from skanogan._compat import _num_samples
 
@@ -23,14 +23,13 @@ __all__ = [
 
 
 def check_methods(caller: str, detector: Any, names: Sequence[str]) -> None:
-    """A fitted detector with these methods, or an error that says what it lacks."""
+    """A detector with these public names, or an error that says what it lacks."""
     missing = [name for name in names if not hasattr(detector, name)]
     if missing:
         raise TypeError(
-            f"{caller} needs a detector with {', '.join(names)}; "
+            f"{caller} needs a fitted detector with {', '.join(names)}; this "
             f"{type(detector).__name__} has no {', '.join(missing)}."
         )
-    check_is_fitted(detector)
 
 
 def check_count(name: str, value: Any, most: int | None = None) -> None:
@@ -61,7 +60,9 @@ def scores_and_threshold(detector: Any, X: Any) -> tuple[np.ndarray, float | Non
     and 0, else `score_samples` and None.
     """
     if hasattr(detector, "score_samples") and hasattr(detector, "offset_"):
-        return finite_scores(detector.score_samples(X)), float(detector.offset_)
+        return finite_scores(detector.score_samples(X)), float(
+            np.squeeze(detector.offset_)
+        )
     if hasattr(detector, "decision_function"):
         return finite_scores(detector.decision_function(X)), 0.0
     if hasattr(detector, "score_samples"):

@@ -225,8 +225,8 @@ class SampleDisplay:
 
     def _plot_images(self, figure: Any) -> None:
         n = len(self.samples)
-        title = f"{n} drawn" if self.n_samples is None else f"{n} of {self.n_samples:,}"
-        grids = [(f"{title} rows", self.samples)]
+        few = "" if self.n_samples is None else f" of {self.n_samples:,}"
+        grids = [(f"{n}{few} drawn rows", self.samples)]
         if self.real is not None:
             grids.append((f"{len(self.real)} real rows", self.real))
         low, high = pixel_range([*self.samples, *(self.real or [])])

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
 from skanogan.inspection._drawing import check_matplotlib, own_axes, room_above
 from skanogan.inspection._rows import check_methods
@@ -108,7 +107,6 @@ class TrainingCurveDisplay:
             If the detector has no `history_`.
         """
         check_matplotlib(f"{cls.__name__}.from_estimator")
-        check_is_fitted(detector)
         check_methods(cls.__name__, detector, ["history_"])
         name = type(detector).__name__ if name is None else name
         return cls(history=detector.history_, name=name).plot(ax, names=names)
@@ -193,7 +191,6 @@ class TrainingCurveDisplay:
             return [self.validation_line_]
         self.kept_line_ = self.ax_.axvline(
             kept,
-            ymax=1 - LEGEND_ROOM,
             color="0.75",
             linewidth=5,
             label=f"kept: update {kept:,}",
