@@ -354,6 +354,7 @@ class PatchDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         Returns
         -------
         scores : ndarray of shape (n,), float64
+            Negative is an outlier.
         """
         return self.score_samples(images, masks) - self.offset_
 
@@ -368,6 +369,7 @@ class PatchDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         Returns
         -------
         labels : ndarray of shape (n,), int
+            1 normal, -1 anomaly.
         """
         return np.where(self.decision_function(images, masks) < 0, -1, 1)
 
@@ -384,6 +386,7 @@ class PatchDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         Returns
         -------
         labels : ndarray of shape (n,), int
+            1 normal, -1 anomaly.
         """
         return self.fit(images, y, masks=masks).predict(images, masks)
 

@@ -46,11 +46,14 @@ def texture(shape: tuple[int, int], seed: int) -> np.ndarray:
     Parameters
     ----------
     shape : (int, int)
+        Height and width.
     seed : int
+        Another one is another surface.
 
     Returns
     -------
     image : ndarray of uint8
+        Around a mean grey.
     """
     rng = np.random.RandomState(seed)
     streaks = gaussian_filter(rng.normal(size=shape), (1.5, 8), mode="wrap")
@@ -68,10 +71,12 @@ def jumps(found: np.ndarray, patch: int, stride: int) -> tuple[np.ndarray, np.nd
     found : ndarray of shape (H, W)
         A map stitched of windows of `patch` pixels, `stride` apart.
     patch, stride : int
+        In pixels.
 
     Returns
     -------
     across, elsewhere : ndarray of shape (n, W)
+        With their signs.
     """
     last = len(found) - patch
     starts = np.append(np.arange(0, last, stride), last)
@@ -92,6 +97,12 @@ def seams(found: np.ndarray, patch_map: np.ndarray, stride: int) -> float:
     patch_map : ndarray of shape (patch, patch)
         The map of each of its patches.
     stride : int
+        From window to window, in pixels.
+
+    Returns
+    -------
+    jump : float
+        In the units of the map.
     """
     patch = len(patch_map)
     own = np.diff(patch_map, axis=0, prepend=patch_map[:1])

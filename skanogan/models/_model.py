@@ -50,8 +50,12 @@ class Model(nn.Module, ABC):
     def training_parts(self) -> dict[str, torch.optim.Optimizer | Tensor]:
         """What training holds beside the networks, by name.
 
-        Optimisers, and counters and running means as tensors, which training changes
-        in place: with them a training is stopped and gone on with (checkpoints).
+        Returns
+        -------
+        parts : dict of str to Optimizer or Tensor
+            Optimisers, and counters and running means as tensors, which training
+            changes in place: with them a training is stopped and gone on with
+            (checkpoints).
         """
         return {}
 
@@ -183,6 +187,11 @@ class Model(nn.Module, ABC):
 
         For a model that was put together from a file, at the cost of a few rows,
         whatever the settings of a search.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, ...)
+            A few rows.
         """
         for function in (self.score, self.reconstruct, self.residual_map, self.embed):
             function(x)
