@@ -107,7 +107,7 @@ def read(path: "str | os.PathLike[str]") -> bytes:
 def unpack(content: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The description and the tensors of a file.
 
-    Memory stays below a few times the length of the content, and 300 MB for the
+    Memory stays below a few times the length of the content, and 400 MB for the
     description.
 
     Raises
