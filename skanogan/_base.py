@@ -123,8 +123,8 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
     contamination: float | str
     scoring_dtype: str
     warm_start: bool
-    memory: Any
-    checkpoint: "str | os.PathLike[str] | None"
+    memory: Any = None
+    checkpoint: str | os.PathLike[str] | None = None
     verbose: int
     device: str | torch.device
     random_state: Any
@@ -595,7 +595,7 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
             If the file cannot be written.
         """
         # Imported here, as it finds the detectors of the package, which stand on this.
-        from skanogan._persistence import save
+        from skanogan._persistence.detectors import save
 
         save(self, path)
 

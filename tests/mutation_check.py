@@ -218,17 +218,17 @@ FAULTS = [
     ),
     (
         "a checkpoint forgets the random stream",
-        "_checkpoint.py",
+        "_persistence/checkpoint.py",
         "noise_rng.set_state(tensors.pop(NOISE))",
         "tensors.pop(NOISE)",
-        "test_checkpoint",
+        "persistence/test_checkpoint",
     ),
     (
         "any damaged file is believed",
-        "_model_file.py",
+        "_persistence/model_file.py",
         "if content[DIGEST] != _digest(content):",
         "if False:",
-        "test_hostile_files test_persistence",
+        "persistence/test_hostile_files persistence/test_detectors",
     ),
     (
         "a cache blind to the rows",

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from skanogan._base import BaseDetector
-from skanogan._stored import Network, decoded, encoded, matches
+from skanogan._persistence.values import Network, decoded, encoded, matches
 from skanogan.exceptions import ModelFileError
 from skanogan.utils.discovery import all_detectors
 

@@ -16,7 +16,7 @@ import safetensors.torch
 import torch
 
 import skanogan
-from skanogan import _model_file
+from skanogan._persistence import model_file
 from skanogan.exceptions import ModelFileError
 from skanogan.utils.discovery import all_detectors
 
@@ -52,7 +52,7 @@ class Saved:
     @property
     def parts(self):
         """The description and the tensors, to be altered."""
-        return _model_file.unpack(self.content)
+        return model_file.unpack(self.content)
 
     def open(self, content):
         """What `load` makes of other content in the place of the file's."""
@@ -221,14 +221,14 @@ def forged(saved, change):
     """A file whose description and tensors were altered, and sealed again."""
     description, tensors = saved.parts
     change(description, tensors)
-    return _model_file.pack(description, tensors)
+    return model_file.pack(description, tensors)
 
 
 def sealed(header, body):
     """A file with a header of any bytes, and the digest that belongs to it."""
-    start = _model_file.START + _model_file.NO_DIGEST
+    start = model_file.START + model_file.NO_DIGEST
     content = len(start + header).to_bytes(8, "little") + start + header + body
-    return _model_file.seal(content)
+    return model_file.seal(content)
 
 
 def parameter(**values):
@@ -442,7 +442,7 @@ def header_with(description='{"a":1}', tensors="", tail=""):
 
 def test_the_frame_of_these_headers_is_that_of_a_file(saved):
     header, body = header_of(saved.content)
-    rest = header[8 + len(_model_file.START) + 64 :]
+    rest = header[8 + len(model_file.START) + 64 :]
     assert sealed(rest, body) == saved.content
 
 
@@ -543,13 +543,13 @@ def test_a_length_beyond_the_file_or_all_bounds_is_refused(saved):
     for length in (
         2**63,
         2**64 - 1,
-        _model_file.HEADER_BYTES + 1,
+        model_file.HEADER_BYTES + 1,
         len(saved.content),
         0,
     ):
         content = length.to_bytes(8, "little") + saved.content[8:]
         assert saved.outcome(content) == "refused"
-        assert saved.outcome(_model_file.seal(content)) == "refused"
+        assert saved.outcome(model_file.seal(content)) == "refused"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="files have no holes there")
@@ -565,8 +565,8 @@ def test_a_file_of_a_terabyte_on_a_disk_of_less_is_refused(saved):
 def forged_flips(content, n, seed=0):
     """Flips behind the digest, which is made to belong to them."""
     for altered in random_flips(content, n, seed):
-        if altered[: _model_file.DIGEST.start] == content[: _model_file.DIGEST.start]:
-            yield _model_file.seal(altered)
+        if altered[: model_file.DIGEST.start] == content[: model_file.DIGEST.start]:
+            yield model_file.seal(altered)
 
 
 def assert_tidy(file, content):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from skanogan._stored import Network, decoded, encoded, matches
+from skanogan._persistence.values import Network, decoded, encoded, matches
 
 
 @pytest.mark.parametrize(
