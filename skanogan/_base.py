@@ -18,7 +18,11 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from skanogan._calibration import held_out_size, score_at_false_alarm_rate
+from skanogan._calibration import (
+    FALSE_ALARM_RATE,
+    held_out_size,
+    score_at_false_alarm_rate,
+)
 from skanogan._callbacks import FitTasks
 from skanogan._compat import (
     CALLBACK_ATTRIBUTES,
@@ -51,9 +55,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 __all__ = ["BaseDetector"]
-
-FALSE_ALARM_RATE = 0.05
-"""What ``contamination="auto"`` aims at on new normal rows."""
 
 REFERENCE_ROWS = 2048
 """Most training rows the scoring is prepared on (a matrix this size is decomposed), and

@@ -9,7 +9,11 @@ from sklearn.base import BaseEstimator, MetaEstimatorMixin, OutlierMixin, clone
 from sklearn.utils import Tags, check_random_state, get_tags, metadata_routing
 from sklearn.utils.validation import check_is_fitted
 
-from skanogan._calibration import held_out_size, score_at_false_alarm_rate
+from skanogan._calibration import (
+    FALSE_ALARM_RATE,
+    held_out_size,
+    score_at_false_alarm_rate,
+)
 from skanogan._compat import (
     HasMethods,
     Interval,
@@ -22,9 +26,6 @@ from skanogan._labels import normal_rows
 from skanogan._patches import Patched, blend, pool
 
 __all__ = ["PatchDetector"]
-
-FALSE_ALARM_RATE = 0.05
-"""What ``contamination="auto"`` aims at on new normal images."""
 
 
 class PatchDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):

@@ -31,7 +31,7 @@ from scipy.ndimage import gaussian_filter
 
 from skanogan import OCGANDetector
 from skanogan._patches import blend, grid
-from skanogan.benchmark.speed._growth import _forget_peak, _status
+from skanogan.benchmark._memory import forget_peak, memory_of_process
 from skanogan.image import PatchDetector
 
 __all__ = ["jumps", "main", "seams", "texture"]
@@ -200,12 +200,12 @@ def _measure(folder: Path) -> int:
     """What the fresh process does: load, map, and look at its own memory."""
     detector = pickle.loads((folder / "detector.pickle").read_bytes())
     image = np.load(folder / "image.npy")
-    _forget_peak()
-    start = _status("VmRSS", 0)
+    forget_peak()
+    start = memory_of_process("VmRSS")
     started = time.perf_counter()
     found = detector.anomaly_map(image)
     taken = time.perf_counter() - started
-    peak = _status("VmHWM", 0) - start
+    peak = memory_of_process("VmHWM") - start
     np.save(folder / "map.npy", found)
     print(json.dumps({"start": start, "peak": peak, "seconds": taken}))
     return 0
