@@ -6,18 +6,22 @@ STAMP := $(VENV)/.installed
 # One thread a test process: small networks are slower on two (tests run on all cores).
 TEST_THREADS := OMP_NUM_THREADS=1
 
-.PHONY: benchmark test test-defaults test-oldest test-wheel examples docs lint types \
-  check dist clean
+.PHONY: benchmark test test-defaults test-long test-oldest test-wheel examples docs \
+  lint types check dist clean
 
 benchmark: $(STAMP)
 	$(BIN)/python -m skanogan benchmark $(ARGS)
 
 test: $(STAMP)
-	$(TEST_THREADS) $(BIN)/python -m pytest -n auto -m "not slow" $(ARGS)
+	$(TEST_THREADS) $(BIN)/python -m pytest -n auto -m "not slow and not long" $(ARGS)
 
 # scikit-learn's checks on every detector exactly as constructed by default: minutes.
 test-defaults: $(STAMP)
 	$(TEST_THREADS) $(BIN)/python -m pytest -n auto -m slow tests $(ARGS)
+
+# Damaged and hostile files by the thousand, and whatever else is marked long.
+test-long: $(STAMP)
+	$(TEST_THREADS) $(BIN)/python -m pytest -n auto -m long tests $(ARGS)
 
 # The same suite on the oldest scikit-learn that pyproject.toml allows.
 test-oldest:
@@ -56,7 +60,7 @@ test-wheel: dist
 	$(WHEEL_BIN)/python -m pip install --quiet -c $(CONSTRAINTS) \
 	  "$$(echo dist/skanogan-*.whl)[test]"
 	cd $(WHEEL_TEST) && $(WHEEL_BIN)/python -I -m skanogan versions && \
-	  $(TEST_THREADS) $(WHEEL_BIN)/pytest -n auto -m "not slow" \
+	  $(TEST_THREADS) $(WHEEL_BIN)/pytest -n auto -m "not slow and not long" \
 	  --pyargs skanogan tests README.md docs/*.md $(ARGS)
 
 check: lint types examples test

@@ -1,5 +1,6 @@
 """AnoGANDetector: the parameters of AnoGAN and how they become a model."""
 
+import os
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -9,7 +10,7 @@ from torch import nn
 from skanogan._backbone import whitening_floor
 from skanogan._base import BaseDetector
 from skanogan._compat import Interval, StrOptions
-from skanogan._gan import GAN_CONSTRAINTS, gan_parts
+from skanogan._gan import GAN_CONSTRAINTS, gan_parts, remarks_on_game
 from skanogan._inputs import Rows
 from skanogan.models._anogan import SCORES, STARTS, AnoGAN, Search
 from skanogan.models._gan import EncoderTraining
@@ -115,6 +116,17 @@ class AnoGANDetector(BaseDetector):
         faster at them: scores move by percents, their order hardly.
     warm_start : bool, default=False
         Continue the training of the previous `fit`.
+    memory : str, path or object with the joblib.Memory interface, default=None
+        A folder to keep trainings in. A fit of the same rows with the same parameters
+        of training takes its weights from there, so that a search over parameters of
+        scoring trains once a fold. Nothing is kept with ``random_state=None`` or
+        while a warm start goes on. The folder is read with pickle: take one that only
+        you can write to.
+    checkpoint : str or path, default=None
+        A file that the training is written to after each twentieth of it, in one step.
+        A fit of the same rows with the same parameters of training goes on from there
+        and ends with the scores of one that was not interrupted. A file of another
+        training is an error, and is left as it is.
     verbose : int, default=0
         Above 0, a progress bar.
     device : str or torch.device, default="auto"
@@ -204,6 +216,19 @@ class AnoGANDetector(BaseDetector):
         "prior_weight": [Interval(Real, 0, None, closed="left")],
     }
 
+    _not_of_training = BaseDetector._not_of_training | {
+        "anomaly_score",
+        "start",
+        "n_candidates",
+        "n_restarts",
+        "n_steps",
+        "step_size",
+        "tol",
+        "discrimination_weight",
+        "prior_weight",
+        "whitening_floor",
+    }
+
     _advice_on_training = "Lower learning_rate, or set gradient_penalty=1."
 
     def __init__(
@@ -239,6 +264,8 @@ class AnoGANDetector(BaseDetector):
         contamination: float | str = "auto",
         scoring_dtype: str = "auto",
         warm_start: bool = False,
+        memory: Any = None,
+        checkpoint: "str | os.PathLike[str] | None" = None,
         verbose: int = 0,
         device: str | torch.device = "auto",
         random_state: Any = None,
@@ -273,12 +300,14 @@ class AnoGANDetector(BaseDetector):
         self.contamination = contamination
         self.scoring_dtype = scoring_dtype
         self.warm_start = warm_start
+        self.memory = memory
+        self.checkpoint = checkpoint
         self.verbose = verbose
         self.device = device
         self.random_state = random_state
 
     def _make_model(
-        self, rows: Rows, row_shape: tuple[int, ...], rng: torch.Generator
+        self, rows: Rows, row_shape: tuple[int, ...], rng: torch.Generator | None
     ) -> AnoGAN:
         if self.start == "encoder" and self.n_restarts > 1:
             raise ValueError(
@@ -305,3 +334,15 @@ class AnoGANDetector(BaseDetector):
     def _n_updates(self) -> int:
         of_encoder = self.encoder_max_iter if self.start == "encoder" else 0
         return self.max_iter + of_encoder
+
+    def _training_parameters(self) -> dict[str, Any]:
+        parameters = super()._training_parameters()
+        # Of the starts, one has a network that is trained.
+        if self.start != "encoder":
+            parameters["encoder_max_iter"] = None
+        return parameters
+
+    def _remarks(
+        self, history: list[dict[str, float]]
+    ) -> list[tuple[type[Warning], str]]:
+        return remarks_on_game(self, history)

@@ -5,6 +5,7 @@ The way of one row is drawn in docs/architecture.md.
 
 import copy
 import math
+import os
 import warnings
 from abc import ABC, abstractmethod
 from numbers import Integral, Real
@@ -17,8 +18,21 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from skanogan._calibration import held_out_size, score_at_false_alarm_rate
-from skanogan._compat import Interval, StrOptions, _fit_context, validate_data
+from skanogan._calibration import (
+    FALSE_ALARM_RATE,
+    held_out_size,
+    score_at_false_alarm_rate,
+)
+from skanogan._callbacks import FitTasks
+from skanogan._compat import (
+    CALLBACK_ATTRIBUTES,
+    CallbackSupportMixin,
+    HasMethods,
+    Interval,
+    StrOptions,
+    _fit_context,
+    validate_data,
+)
 from skanogan._device import (
     chunk_length,
     is_out_of_memory,
@@ -28,13 +42,12 @@ from skanogan._device import (
 )
 from skanogan._inputs import Rows, flatten_images, with_channels
 from skanogan._labels import normal_rows
-from skanogan._progress import progress_bar
-from skanogan._training import Diverged, train
+from skanogan._threads import at_most_threads, threads_to_score, threads_to_train
+from skanogan._trainings import Job, carry_out
 from skanogan.exceptions import (
+    BatchSizeWarning,
     CollapseWarning,
     DeviceFallbackWarning,
-    DivergenceError,
-    DivergenceWarning,
 )
 from skanogan.models import Model, _processes
 
@@ -43,21 +56,18 @@ if TYPE_CHECKING:
 
 __all__ = ["BaseDetector"]
 
-FALSE_ALARM_RATE = 0.05
-"""What ``contamination="auto"`` aims at on new normal rows."""
-
 REFERENCE_ROWS = 2048
 """Most training rows the scoring is prepared on (a matrix this size is decomposed), and
 most held-out rows that states are compared on."""
 
-N_RECORDS = 20
-"""Rows of `history_` for a fit."""
+FITTED = ("model_", "device_", "history_", "n_iter_", "offset_")
+"""What training and its end set, beside what validation does."""
 
 COLLAPSE = 0.05
 """Below this share of the data's variance what the model draws counts as collapsed."""
 
 
-class BaseDetector(OutlierMixin, BaseEstimator, ABC):
+class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
     """What every detector shares; a method adds its parameters and `_make_model`."""
 
     _doc_link_module = "skanogan"
@@ -79,10 +89,29 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
         ],
         "scoring_dtype": [StrOptions({"auto", "float32", "float64", "bfloat16"})],
         "warm_start": ["boolean"],
+        "memory": [str, os.PathLike, HasMethods("cache"), None],
+        "checkpoint": [str, os.PathLike, None],
         "verbose": ["verbose"],
         "device": [str, torch.device],
         "random_state": ["random_state"],
     }
+
+    _not_of_training: ClassVar[frozenset[str]] = frozenset(
+        {
+            # What they change of the rows and seeds counts by itself.
+            "image_shape",
+            "validation_fraction",
+            "random_state",
+            "contamination",
+            "scoring_dtype",
+            "warm_start",
+            "memory",
+            "checkpoint",
+            "verbose",
+            "device",
+        }
+    )
+    """Parameters that leave the trained weights as they are (`memory`)."""
 
     _advice_on_training: ClassVar[str]
     """What to change when training diverges or collapses."""
@@ -95,6 +124,8 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
     contamination: float | str
     scoring_dtype: str
     warm_start: bool
+    memory: Any = None
+    checkpoint: str | os.PathLike[str] | None = None
     verbose: int
     device: str | torch.device
     random_state: Any
@@ -105,12 +136,14 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
     history_: list[dict[str, float]]
     n_iter_: int
     n_features_in_: int
+    feature_names_in_: np.ndarray
     image_shape_: tuple[int, int, int] | None
     device_: torch.device
+    _sample_shape: tuple[int, ...]
 
     @abstractmethod
     def _make_model(
-        self, rows: Rows, row_shape: tuple[int, ...], rng: torch.Generator
+        self, rows: Rows, row_shape: tuple[int, ...], rng: torch.Generator | None
     ) -> Model:
         """Make an untrained model on the CPU.
 
@@ -120,8 +153,9 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
             The rows to train on, to fix the scaling by.
         row_shape : tuple of int
             (d,) or (H, W, C).
-        rng : torch.Generator
-            On the CPU; the only source of first weights.
+        rng : torch.Generator or None
+            On the CPU; the only source of first weights. None is for networks without
+            weights, whose sizes are compared with a file before they are made.
         """
 
     # Fit ----------------------------------------------------------------------
@@ -142,7 +176,8 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
         Returns
         -------
         self : object
-            The fitted detector. If anything fails, it is as it was before.
+            The fitted detector. If anything fails or is interrupted, it is as it was
+            before; with a `checkpoint`, another call goes on from its last record.
         """
         before = dict(vars(self))
         try:
@@ -150,8 +185,10 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
             with torch.inference_mode(False):
                 return self._fit(X, y)
         except BaseException:
+            # Those of callbacks are taken away by scikit-learn, which tears them down.
+            told = {k: v for k, v in vars(self).items() if k in CALLBACK_ATTRIBUTES}
             self.__dict__.clear()
-            self.__dict__.update(before)
+            self.__dict__.update({**before, **told})
             raise
 
     def _fit(self, X: Any, y: Any) -> "Self":
@@ -171,6 +208,11 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
                 f"Found {len(normal)} row(s) with y=1 while a minimum of 2 is required "
                 f"by {type(self).__name__}: normal rows are what it learns from."
             )
+        if self.checkpoint is not None and self.random_state is None:
+            raise ValueError(
+                "checkpoint was given with random_state=None: a second fit would be "
+                "another training and could not go on. Set random_state to an integer."
+            )
         random_state = check_random_state(self.random_state)
         shape = (len(normal), *self._row_shape())
         random_state, first_shape = _processes.from_first((random_state, shape), device)
@@ -184,11 +226,21 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
         order = random_state.permutation(normal)
         n_held_out = held_out_size(len(normal), self.validation_fraction)
         held_out, kept = np.sort(order[:n_held_out]), np.sort(order[n_held_out:])
+        if isinstance(self.batch_size, Integral) and self.batch_size > len(kept):
+            warnings.warn(
+                f"batch_size={self.batch_size} with {len(kept)} rows to train on: "
+                'every batch is all of them. Set batch_size="auto" or a smaller one.',
+                BatchSizeWarning,
+                stacklevel=4,
+            )
         rows = Rows(values, self.image_shape_, device, kept)
+        unseen = order[: min(n_held_out, REFERENCE_ROWS)]
+        unseen_rows = Rows(values, self.image_shape_, device, unseen, resident=False)
+        reference = rows.some(REFERENCE_ROWS, random_state)
 
         rng = torch.Generator().manual_seed(int(seeds[0]))
         model = self._make_model(rows, self._row_shape(), rng).to(device)
-        history = list(self.history_) if warm else []
+        before = list(self.history_) if warm else []
         if warm:
             # The parameters as they are now, with the weights and scaling so far.
             try:
@@ -199,75 +251,73 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
                     "parameter that sets their sizes has changed since the first fit. "
                     "Use warm_start=False."
                 ) from error
-        unseen = order[: min(n_held_out, REFERENCE_ROWS)]
-        unseen_rows = Rows(values, self.image_shape_, device, unseen).all()
-        history += self._train(model, rows, unseen_rows, seeds, history)
 
-        is_image = self.image_shape_ is not None
-        model.to(resolve_dtype(self.scoring_dtype, is_image, device))
-        reference = rows.some(REFERENCE_ROWS, random_state)
-        with torch.no_grad(), precision(self.scoring_dtype, device):
-            rng = torch.Generator().manual_seed(int(seeds[3]))
-            model.prepare_scoring(reference, rng)
-            self._warn_of_collapse(model, reference)
-        self.model_ = model
-        self.device_ = device
-        self.history_ = history
-        self.n_iter_ = int(history[-1]["n_iter"])
-        self.offset_ = self._offset(values, normal, held_out)
-        return self
+        def ready(model: Model, history: list[dict[str, float]]) -> dict[str, Any]:
+            """The fitted attributes, from a model whose training has ended."""
+            fitted = copy.copy(self)
+            fitted._make_ready(model, reference, int(seeds[3]), device)
+            done = before[-1]["n_iter"] if before else 0
+            fitted.history_ = before + [
+                {**record, "n_iter": done + record["n_iter"]} for record in history
+            ]
+            fitted.n_iter_ = int(fitted.history_[-1]["n_iter"])
+            fitted.offset_ = fitted._offset(values, normal, held_out)
+            return {name: getattr(fitted, name) for name in FITTED}
 
-    def _train(
-        self,
-        model: Model,
-        rows: Rows,
-        held_out: Tensor,
-        seeds: np.ndarray,
-        before: list[dict[str, float]],
-    ) -> list[dict[str, float]]:
-        """Drive the training loop: collect records, draw the bar, report failures."""
-        done = before[-1]["n_iter"] if before else 0
-        records: list[dict[str, float]] = []
-        loop = train(
-            model,
-            rows,
+        job = Job(
+            model=model,
+            rows=rows,
+            held_out=unseen_rows,
             n_updates=self._n_updates(),
             batch_size=self._batch_size(),
-            report_every=max(1, self._n_updates() // N_RECORDS),
-            batch_rng=torch.Generator().manual_seed(int(seeds[1])),
-            noise_rng=torch.Generator(rows.device).manual_seed(int(seeds[2])),
-            held_out=held_out,
+            n_iter_no_change=self._patience(),
+            seeds=seeds[1:3],
+            parameters={
+                "detector": type(self).__qualname__,
+                **self._training_parameters(),
+            },
+            advice=self._advice_on_training,
+            name=type(self).__name__,
+            verbose=self.verbose,
+            repeatable=self.random_state is not None,
+            memory=self.memory,
+            checkpoint=self.checkpoint,
         )
-        try:
-            with (
-                torch.enable_grad(),
-                progress_bar(
-                    type(self).__name__,
-                    self._n_updates(),
-                    self.verbose if _processes.is_first() else 0,
-                ) as report,
-            ):
-                for record in loop:
-                    report(record)
-                    records.append({**record, "n_iter": done + record["n_iter"]})
-        except Diverged as error:
-            advice = self._advice_on_training
-            if error.kept is None:
-                raise DivergenceError(
-                    f"Training became non-finite within its first {error.update} "
-                    f"updates, before there was a state to go back to. {advice}"
-                ) from error
-            warnings.warn(
-                f"Training became non-finite by update {done + error.update} of "
-                f"{done + self._n_updates()}; the detector keeps the state of update "
-                f"{done + error.kept}. {advice}",
-                DivergenceWarning,
-                stacklevel=5,
-            )
-        return records
+        tasks = FitTasks(self, job.n_records, X, y)
+        with at_most_threads(threads_to_train(self._row_shape(), model.n_weights)):
+            training = carry_out(job, tasks, ready)
+            fitted = ready(model, training.history)
+        for name, value in fitted.items():
+            setattr(self, name, value)
+        for category, message in training.remarks + self._remarks(training.history):
+            warnings.warn(message, category, stacklevel=4)
+        self._warn_of_collapse(reference)
+        tasks.fit_ends(lambda: fitted)
+        return self
 
-    def _warn_of_collapse(self, model: Model, rows: Tensor) -> None:
-        ratio = model.collapse(rows)
+    def _make_ready(
+        self, model: Model, reference: Tensor, seed: int, device: torch.device
+    ) -> None:
+        """Take a trained model to the precision of scoring and fix its scores."""
+        is_image = self.image_shape_ is not None
+        model.to(resolve_dtype(self.scoring_dtype, is_image, device))
+        with torch.no_grad(), precision(self.scoring_dtype, device):
+            model.prepare_scoring(reference, torch.Generator().manual_seed(seed))
+        self.model_ = model
+        self.device_ = device
+
+    def _training_parameters(self) -> dict[str, Any]:
+        """Parameters that weights depend on, beside the rows and the seeds."""
+        parameters: dict[str, Any] = self.get_params(deep=False)
+        return {
+            name: value
+            for name, value in parameters.items()
+            if name not in self._not_of_training
+        }
+
+    def _warn_of_collapse(self, rows: Tensor) -> None:
+        with torch.no_grad(), precision(self.scoring_dtype, self.device_):
+            ratio = self.model_.collapse(rows)
         if ratio < COLLAPSE:
             warnings.warn(
                 f"The model has collapsed: the rows it draws have {ratio:.1%} of the "
@@ -445,11 +495,14 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
         found: np.ndarray | None = None
         start = 0
         lowered = precision(self.scoring_dtype, self.device_)
+        shape, n_weights = self._row_shape(), self.model_.n_weights
         with torch.inference_mode(False), torch.no_grad(), lowered:
             while start < len(rows):
                 stop = min(start + length, len(rows))
+                n_threads = threads_to_score(shape, n_weights, stop - start)
                 try:
-                    part = _to_numpy(function(rows.stretch(start, stop)))
+                    with at_most_threads(n_threads):
+                        part = _to_numpy(function(rows.stretch(start, stop)))
                 except Exception as error:
                     if not is_out_of_memory(error) or stop - start == 1:
                         raise
@@ -502,6 +555,16 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
         """Of all stages of the training."""
         return self.max_iter
 
+    def _patience(self) -> int | None:
+        """Updates without a lower validation error after which training ends."""
+        return None
+
+    def _remarks(
+        self, history: list[dict[str, float]]
+    ) -> list[tuple[type[Warning], str]]:
+        """What a method has to say of its training."""
+        return []
+
     def _batch_size(self) -> int:
         if self.batch_size == "auto":
             return 128 if self.image_shape_ is None else 64
@@ -510,7 +573,32 @@ class BaseDetector(OutlierMixin, BaseEstimator, ABC):
     def _row_shape(self) -> tuple[int, ...]:
         return self.image_shape_ or (self.n_features_in_,)
 
-    # Tags and pickling --------------------------------------------------------
+    # Files, tags and pickling -------------------------------------------------
+
+    def save(self, path: "str | os.PathLike[str]") -> None:
+        """Write the fitted detector to a file that `skanogan.load` reads.
+
+        Numbers and text, without pickle: opening such a file executes nothing. What is
+        stored, and what is not, is in docs/saving.md.
+
+        Parameters
+        ----------
+        path : str or path
+            A file that is there is replaced in one step, or left as it is on failure.
+
+        Raises
+        ------
+        TypeError
+            If a parameter cannot be stored, such as a RandomState instance.
+        ValueError
+            If a parameter of the model was changed since `fit`.
+        OSError
+            If the file cannot be written.
+        """
+        # Imported here, as it finds the detectors of the package, which stand on this.
+        from skanogan._persistence.detectors import save
+
+        save(self, path)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -1,6 +1,7 @@
 """FAnoGANDetector: the parameters of f-AnoGAN and how they become a model."""
 
-from numbers import Real
+import os
+from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import torch
@@ -9,7 +10,7 @@ from torch import nn
 from skanogan._backbone import whitening_floor
 from skanogan._base import BaseDetector
 from skanogan._compat import Interval, StrOptions
-from skanogan._gan import GAN_CONSTRAINTS, gan_parts
+from skanogan._gan import GAN_CONSTRAINTS, gan_parts, remarks_on_game
 from skanogan._inputs import Rows
 from skanogan.models._fanogan import FANOGAN_SCORES, FAnoGAN
 from skanogan.models._gan import EncoderTraining
@@ -73,6 +74,10 @@ class FAnoGANDetector(BaseDetector):
     encoder_max_iter : int, default=2000
         Updates of the encoder that follow. The state of least error on held-out
         normal rows is kept.
+    n_iter_no_change : int, default=None
+        The encoder's training ends once its error on held-out normal rows has not
+        fallen for so many updates, as seen at twenty records of a fit. None trains to
+        the end. The state of least error is the one kept in either case.
     batch_size : int or "auto", default="auto"
         Rows in a mini-batch; "auto" is 64 for images and 128 for tables.
     encoder_learning_rate : float, default=0.001
@@ -102,6 +107,17 @@ class FAnoGANDetector(BaseDetector):
         faster at them: scores move by percents, their order hardly.
     warm_start : bool, default=False
         Continue the training of the previous `fit`.
+    memory : str, path or object with the joblib.Memory interface, default=None
+        A folder to keep trainings in. A fit of the same rows with the same parameters
+        of training takes its weights from there, so that a search over parameters of
+        scoring trains once a fold. Nothing is kept with ``random_state=None`` or
+        while a warm start goes on. The folder is read with pickle: take one that only
+        you can write to.
+    checkpoint : str or path, default=None
+        A file that the training is written to after each twentieth of it, in one step.
+        A fit of the same rows with the same parameters of training goes on from there
+        and ends with the scores of one that was not interrupted. A file of another
+        training is an error, and is left as it is.
     verbose : int, default=0
         Above 0, a progress bar.
     device : str or torch.device, default="auto"
@@ -171,11 +187,17 @@ class FAnoGANDetector(BaseDetector):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseDetector._parameter_constraints,
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), None],
         **GAN_CONSTRAINTS,
         "encoder_learning_rate": [Interval(Real, 0, None, closed="neither")],
         "encoder_activation": [StrOptions({"auto", "identity", "tanh"})],
         "anomaly_score": [StrOptions(set(FANOGAN_SCORES))],
         "feature_weight": [Interval(Real, 0, None, closed="left")],
+    }
+
+    _not_of_training = BaseDetector._not_of_training | {
+        "anomaly_score",
+        "whitening_floor",
     }
 
     _advice_on_training = "Lower learning_rate, or set gradient_penalty=1."
@@ -198,6 +220,7 @@ class FAnoGANDetector(BaseDetector):
         averaging: float = 0.999,
         max_iter: int = 2000,
         encoder_max_iter: int = 2000,
+        n_iter_no_change: int | None = None,
         batch_size: int | str = "auto",
         encoder_learning_rate: float = 1e-3,
         encoder_activation: str = "auto",
@@ -208,6 +231,8 @@ class FAnoGANDetector(BaseDetector):
         contamination: float | str = "auto",
         scoring_dtype: str = "auto",
         warm_start: bool = False,
+        memory: Any = None,
+        checkpoint: "str | os.PathLike[str] | None" = None,
         verbose: int = 0,
         device: str | torch.device = "auto",
         random_state: Any = None,
@@ -227,6 +252,7 @@ class FAnoGANDetector(BaseDetector):
         self.averaging = averaging
         self.max_iter = max_iter
         self.encoder_max_iter = encoder_max_iter
+        self.n_iter_no_change = n_iter_no_change
         self.batch_size = batch_size
         self.encoder_learning_rate = encoder_learning_rate
         self.encoder_activation = encoder_activation
@@ -237,12 +263,14 @@ class FAnoGANDetector(BaseDetector):
         self.contamination = contamination
         self.scoring_dtype = scoring_dtype
         self.warm_start = warm_start
+        self.memory = memory
+        self.checkpoint = checkpoint
         self.verbose = verbose
         self.device = device
         self.random_state = random_state
 
     def _make_model(
-        self, rows: Rows, row_shape: tuple[int, ...], rng: torch.Generator
+        self, rows: Rows, row_shape: tuple[int, ...], rng: torch.Generator | None
     ) -> FAnoGAN:
         encoder_training = EncoderTraining(
             after=self.max_iter,
@@ -263,3 +291,11 @@ class FAnoGANDetector(BaseDetector):
 
     def _n_updates(self) -> int:
         return self.max_iter + self.encoder_max_iter
+
+    def _remarks(
+        self, history: list[dict[str, float]]
+    ) -> list[tuple[type[Warning], str]]:
+        return remarks_on_game(self, history)
+
+    def _patience(self) -> int | None:
+        return self.n_iter_no_change

@@ -1,5 +1,6 @@
 """Rows in: flat, image, uint8, memmap -> batches on the device, in bounded memory."""
 
+import hashlib
 import mmap
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from skanogan.models._scaling import Scaling
 
-__all__ = ["Rows", "flatten_images", "with_channels"]
+__all__ = ["Rows", "flatten_images", "shared_mapping", "with_channels"]
 
 RESIDENT_BYTES = {"cpu": 64 * 2**20}
 """Training rows up to this size are made tensors at once; larger ones batch by batch,
@@ -59,7 +60,7 @@ class Rows:
         self._values = values
         self._image_shape = image_shape
         self._indices = indices
-        self._mapping = _shared_mapping(values)
+        self._mapping = shared_mapping(values)
         row_bytes = values.dtype.itemsize * values.shape[1]
         limit = RESIDENT_BYTES.get(device.type, RESIDENT_BYTES_ELSEWHERE)
         self._resident: Tensor | None = None
@@ -97,6 +98,15 @@ class Rows:
         at = rng.permutation(len(self))[:n]
         return self.batch(torch.from_numpy(np.sort(at)))
 
+    def digest(self) -> str:
+        """Of these rows: equal for equal values of one dtype and shape."""
+        found = hashlib.blake2b(digest_size=16)
+        kind = (self._values.dtype.str, self._values.shape[1], self._image_shape)
+        found.update(repr((*kind, len(self))).encode())
+        for stored in self._stored_chunks():
+            found.update(np.ascontiguousarray(stored).data)
+        return found.hexdigest()
+
     def scaling(self) -> Scaling:
         """The scaling of these rows: standardised columns, or pixels to [-1, 1].
 
@@ -105,7 +115,7 @@ class Rows:
         if self._image_shape is None:
             columns = StandardScaler()
             for values in self._stored_chunks():
-                columns.partial_fit(values)
+                columns.partial_fit(np.asarray(values, float))
             return Scaling(*map(torch.from_numpy, (columns.mean_, columns.scale_)))
         if self._values.dtype == np.uint8:
             return Scaling.to_unit_box(0.0, 255.0)
@@ -114,11 +124,10 @@ class Rows:
         return Scaling.to_unit_box(float(min(lows)), float(max(highs)))
 
     def _stored_chunks(self) -> Iterator[np.ndarray]:
-        """The rows as float64, a few megabytes at a time."""
+        """The rows as they are stored, a few megabytes at a time."""
         length = max(1, CHUNK_BYTES // (8 * self._values.shape[1]))
         for at in range(0, len(self), length):
-            stored = self._stored(self._positions(at, at + length))
-            yield np.asarray(stored, float)
+            yield self._stored(self._positions(at, at + length))
 
     def _positions(self, start: int, stop: int) -> "slice | np.ndarray":
         stretch = slice(start, stop)
@@ -162,7 +171,7 @@ def _for_torch(rows: np.ndarray) -> np.ndarray:
     return rows.astype(dtype, order="C", copy=not fresh)
 
 
-def _shared_mapping(values: np.ndarray) -> "mmap.mmap | None":
+def shared_mapping(values: np.ndarray) -> "mmap.mmap | None":
     """The mapped file behind an array, if its pages can be let go and read again."""
     if not hasattr(mmap, "MADV_DONTNEED"):  # Windows
         return None

@@ -1,9 +1,11 @@
 """The training loop, a generator of records. Whoever drives it keeps them or stops."""
 
+import itertools
 import math
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -11,7 +13,7 @@ from torch import Tensor
 
 from skanogan.models import Model, _processes
 
-__all__ = ["BatchSource", "Diverged", "shuffled_batches", "train"]
+__all__ = ["BatchSource", "Diverged", "Progress", "shuffled_batches", "train"]
 
 
 VALIDATION_CHUNK = 256
@@ -44,6 +46,34 @@ class Diverged(Exception):
         super().__init__(update, kept)
         self.update = update
         self.kept = kept
+
+
+@dataclass
+class Progress:
+    """Where a training stands at its last record, beside the model itself.
+
+    Parameters
+    ----------
+    n_iter : int
+        Updates done.
+    kept : int or None
+        The update whose state the training would end with now.
+    least : float
+        Its validation error, where the model has one.
+    kept_state : dict of str to Tensor
+        That state.
+    seconds : float
+        Of training so far.
+    stop : bool
+        Set by whoever drives the training: it ends at this record.
+    """
+
+    n_iter: int = 0
+    kept: int | None = None
+    least: float = math.inf
+    kept_state: dict[str, Tensor] = field(default_factory=dict)
+    seconds: float = 0.0
+    stop: bool = False
 
 
 def shuffled_batches(
@@ -84,6 +114,7 @@ def train(
     batch_rng: torch.Generator,
     noise_rng: torch.Generator,
     held_out: Tensor | None = None,
+    progress: Progress | None = None,
 ) -> Iterator[dict[str, float]]:
     """Train a model for a budget of updates, whatever the number of rows.
 
@@ -103,6 +134,9 @@ def train(
     held_out : Tensor, default=None
         Rows for the model's `validation_error`, if it has one: of the states at the
         records, the one with the least mean error is the one that is kept.
+    progress : Progress, default=None
+        Kept up to date. One that has begun is gone on from: the model is then in
+        training, and it and `noise_rng` are in the state of that record.
 
     Yields
     ------
@@ -119,15 +153,17 @@ def train(
     """
     _check_batches(len(rows), batch_size)
     _processes.copied_from_first(model)
-    started = time.perf_counter()
-    model.start_training(noise_rng)
+    progress = progress or Progress()
+    started = time.perf_counter() - progress.seconds
+    if progress.n_iter == 0:
+        model.start_training(noise_rng)
     sums: dict[str, Tensor] = {}
     counts: Counter[str] = Counter()
-    kept: int | None = None
-    kept_state: dict[str, Tensor] = {}
-    least = math.inf
     positions = shuffled_batches(len(rows), batch_size, batch_rng)
-    for update in range(1, n_updates + 1):
+    # The order of the rows is that of the seed: batches that were seen are passed over.
+    positions = itertools.islice(positions, progress.n_iter, None)
+    last = progress.n_iter if progress.stop else n_updates
+    for update in range(progress.n_iter + 1, last + 1):
         with _processes.own_rows(next(positions), model) as own:
             losses = _processes.weighted(model.train_step(rows.batch(own)))
         # Sums stay on the device: reading them each time would stall it.
@@ -147,22 +183,22 @@ def train(
             (record, error, finite), noise_rng.device
         )
         if not finite:
-            if kept is not None:
-                model.load_state_dict(kept_state)
+            if progress.kept is not None:
+                model.load_state_dict(progress.kept_state)
                 model.finish_training()
-            raise Diverged(update, kept)
-        if error is None or error < least:
-            least = math.inf if error is None else error
-            kept = update
+            raise Diverged(update, progress.kept)
+        if error is None or error < progress.least:
+            progress.least = math.inf if error is None else error
+            progress.kept = update
             state = model.state_dict()
-            kept_state = {name: value.clone() for name, value in state.items()}
+            progress.kept_state = {k: value.clone() for k, value in state.items()}
+        progress.n_iter = update
+        progress.seconds = time.perf_counter() - started
         sums, counts = {}, Counter()
-        yield {
-            "n_iter": update,
-            **record,
-            "seconds": time.perf_counter() - started,
-        }
-    model.load_state_dict(kept_state)
+        yield {"n_iter": update, **record, "seconds": progress.seconds}
+        if progress.stop:
+            break
+    model.load_state_dict(progress.kept_state)
     model.finish_training()
 
 

@@ -146,7 +146,8 @@ class ConformalDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
             `alpha`.
         """
         (X,) = indexable(X)
-        if np.iscomplexobj(X):
+        # Only of what is an array: a list of images of different sizes is none.
+        if hasattr(X, "dtype") and np.iscomplexobj(X):
             raise ValueError("Complex data not supported: got complex X.")
         normal = normal_rows(y, _num_samples(X))
         if isinstance(self.estimator, FrozenEstimator):

@@ -3,15 +3,28 @@
 from sklearn.exceptions import ConvergenceWarning
 
 __all__ = [
+    "BatchSizeWarning",
+    "CheckpointError",
     "CollapseWarning",
     "DeviceFallbackWarning",
+    "DiscriminatorWinsWarning",
     "DivergenceError",
     "DivergenceWarning",
+    "ModelFileError",
+    "ModelVersionWarning",
 ]
 
 
 class CollapseWarning(ConvergenceWarning):
     """The generator draws nearly the same row for every latent."""
+
+
+class DiscriminatorWinsWarning(ConvergenceWarning):
+    """The discriminator tells drawn rows from real ones without fail."""
+
+
+class BatchSizeWarning(UserWarning):
+    """A batch was to have more rows than there are to train on."""
 
 
 class DivergenceWarning(ConvergenceWarning):
@@ -24,3 +37,15 @@ class DivergenceError(RuntimeError):
 
 class DeviceFallbackWarning(UserWarning):
     """A detector fitted on one device was opened on a machine without it."""
+
+
+class CheckpointError(ValueError):
+    """A checkpoint is of another training, is damaged, or cannot be written."""
+
+
+class ModelFileError(ValueError):
+    """A file is no detector that can be loaded: damaged, altered, or another thing."""
+
+
+class ModelVersionWarning(UserWarning):
+    """A file was written with other versions than those that read it."""

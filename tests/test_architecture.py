@@ -79,6 +79,9 @@ def names_of(node):
         yield from (t.id for t in node.targets if isinstance(t, ast.Name))
     elif isinstance(node, ast.AnnAssign):
         yield node.target.id
+    elif isinstance(node, ast.Try):
+        for inside in node.body:
+            yield from names_of(inside)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name)

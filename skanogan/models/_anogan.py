@@ -12,7 +12,7 @@ latent z whose drawing G(z) is closest to x; the score says how close that is:
 f(x) - f(G(z)) under what that difference is for normal rows (`_metric.py`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -128,6 +128,15 @@ class AnoGAN(GAN):
         # The distances to the bank, and what one pass through both networks keeps.
         return len(self.latents) + self._floats_of_a_pass
 
+    def try_scoring(self, x: Tensor) -> None:
+        whole = self.search
+        n_steps = min(whole.n_steps, 1)
+        try:
+            self.search = replace(whole, n_steps=n_steps, n_restarts=1)
+            super().try_scoring(x)
+        finally:
+            self.search = whole
+
     @property
     def _score_is_distance_to_bank(self) -> bool:
         """Whether drawing the nearest candidate again would tell nothing new."""
@@ -193,7 +202,8 @@ class AnoGAN(GAN):
     def _starts(self, scaled: Tensor, features: Tensor) -> Tensor:
         """Starts of shape (n, n_restarts, latent_dim), each a function of its row."""
         if self.search.start == "random":
-            return self.latents.expand(len(features), -1, -1)
+            latents = self.latents[: self.search.n_restarts]
+            return latents.expand(len(features), -1, -1)
         if self.search.start == "encoder":
             return self.encode(scaled)[:, None]
         k = min(self.search.n_restarts, len(self.latents))

@@ -29,14 +29,15 @@ class Average(nn.Module, Generic[Network]):
         super().__init__()
         self.network: Network = copy.deepcopy(network).requires_grad_(False)
         self.decay = decay
-        self._n_updates = 0
+        self.n_updates = torch.zeros((), dtype=torch.int64)
 
     @torch.no_grad()
     def update(self, network: Network) -> None:
         """Move a little towards the network as it is now."""
-        self._n_updates += 1
+        self.n_updates += 1
         # Short at first, so that the random start is forgotten.
-        keep = min(self.decay, self._n_updates / (self._n_updates + 9))
+        n_updates = int(self.n_updates)
+        keep = min(self.decay, n_updates / (n_updates + 9))
         averaged = list(_floats(self.network))
         torch._foreach_lerp_(averaged, list(_floats(network)), 1 - keep)
 

@@ -105,13 +105,32 @@ class GAN(Model):
         settings = self.training_settings
         self.train().requires_grad_(True)
         self._rng = rng
-        self._n_updates = 0
+        self._n_updates = torch.zeros((), dtype=torch.int64)
         self._loss = ADVERSARIAL_LOSSES[settings.adversarial_loss]
         self._average = Average(self.generator, settings.averaging)
 
         rate, beta_1 = settings.learning_rate, settings.beta_1
         self._generator_optimizer = adam(self.generator, rate, beta_1)
         self._discriminator_optimizer = adam(self.discriminator, rate, beta_1)
+        if self.encoder is not None and self.encoder_training is not None:
+            rate = self.encoder_training.learning_rate
+            self._encoder_optimizer = adam(self.encoder, rate, beta_1)
+
+    def training_parts(self) -> dict[str, torch.optim.Optimizer | Tensor]:
+        parts: dict[str, torch.optim.Optimizer | Tensor] = {
+            "n_updates": self._n_updates,
+            "n_averaged": self._average.n_updates,
+            "generator_optimizer": self._generator_optimizer,
+            "discriminator_optimizer": self._discriminator_optimizer,
+        }
+        if self.encoder is not None:
+            parts["encoder_optimizer"] = self._encoder_optimizer
+        return parts
+
+    def resume_training(self) -> None:
+        stage_2 = self.encoder_training
+        if stage_2 is not None and self._n_updates > stage_2.after:
+            self._start_encoder()
 
     def train_step(self, x: Tensor) -> dict[str, Tensor]:
         self._n_updates += 1
@@ -119,7 +138,7 @@ class GAN(Model):
         if stage_2 is None or self._n_updates <= stage_2.after:
             return self._train_gan(self._scaled(x))
         if self._n_updates == stage_2.after + 1:
-            self._start_encoder(stage_2)
+            self._start_encoder()
         return self._train_encoder(x, stage_2)
 
     def _train_gan(self, real: Tensor) -> dict[str, Tensor]:
@@ -160,14 +179,11 @@ class GAN(Model):
             "drawn_logit": drawn_logits.detach().mean(),
         }
 
-    def _start_encoder(self, settings: EncoderTraining) -> None:
+    def _start_encoder(self) -> None:
         """From here on G (its average) and D are at rest."""
-        assert self.encoder is not None
         self.generator.load_state_dict(self._average.network.state_dict())
         self.generator.eval().requires_grad_(False)
         self.discriminator.eval().requires_grad_(False)
-        rate, beta_1 = settings.learning_rate, self.training_settings.beta_1
-        self._encoder_optimizer = adam(self.encoder, rate, beta_1)
 
     def _train_encoder(self, x: Tensor, settings: EncoderTraining) -> dict[str, Tensor]:
         loss = self._inversion_error(x, settings).mean()
@@ -198,8 +214,7 @@ class GAN(Model):
         del self._generator_optimizer, self._discriminator_optimizer
         if hasattr(self, "_encoder_optimizer"):
             del self._encoder_optimizer
-        self.zero_grad(set_to_none=True)
-        self.eval().requires_grad_(False)
+        self.rest()
 
     def _draw_latents(self, n: int) -> Tensor:
         return self.prior.sample(n, self.latent_dim, self._rng)

@@ -1,7 +1,9 @@
 """The distance between two feature vectors, in units of what normal rows vary by."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from skanogan.models._fixed import Fixed
 
 __all__ = ["RANK", "WhitenedMetric", "nearest"]
 
@@ -9,7 +11,7 @@ RANK = 256
 """Most directions that are whitened one by one."""
 
 
-class WhitenedMetric(nn.Module):
+class WhitenedMetric(Fixed):
     r"""Mahalanobis distance under a covariance of low rank plus a multiple of identity.
 
     .. math:: d^2(r) = r^\top (U \mathrm{diag}(e) U^\top + \sigma^2 I)^{-1} r

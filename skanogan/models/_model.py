@@ -47,6 +47,21 @@ class Model(nn.Module, ABC):
             Detached, on the device: reading them is left to the caller.
         """
 
+    def training_parts(self) -> dict[str, torch.optim.Optimizer | Tensor]:
+        """What training holds beside the networks, by name.
+
+        Returns
+        -------
+        parts : dict of str to Optimizer or Tensor
+            Optimisers, and counters and running means as tensors, which training
+            changes in place: with them a training is stopped and gone on with
+            (checkpoints).
+        """
+        return {}
+
+    def resume_training(self) -> None:
+        """Bring what follows from the parts just restored up to them."""
+
     def validation_error(self, x: Tensor) -> Tensor | None:
         """Errors of shape (n,) on rows that are not trained on, during training.
 
@@ -67,6 +82,11 @@ class Model(nn.Module, ABC):
     @abstractmethod
     def finish_training(self) -> None:
         """Drop what only training needs; freeze everything in eval mode."""
+
+    def rest(self) -> None:
+        """Freeze everything in eval mode."""
+        self.zero_grad(set_to_none=True)
+        self.eval().requires_grad_(False)
 
     @abstractmethod
     def prepare_scoring(self, x: Tensor, rng: torch.Generator) -> None:
@@ -161,6 +181,25 @@ class Model(nn.Module, ABC):
     @abstractmethod
     def floats_per_row(self) -> int:
         """Roughly the numbers held for each row while it is scored."""
+
+    def try_scoring(self, x: Tensor) -> None:
+        """Send rows every way once, so that parts which do not fit fail at once.
+
+        For a model that was put together from a file, at the cost of a few rows,
+        whatever the settings of a search.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, ...)
+            A few rows.
+        """
+        for function in (self.score, self.reconstruct, self.residual_map, self.embed):
+            function(x)
+
+    @property
+    def n_weights(self) -> int:
+        """Of all networks together."""
+        return sum(weights.numel() for weights in self.parameters())
 
     @abstractmethod
     def collapse(self, x: Tensor) -> float:

@@ -32,7 +32,7 @@ LEAK = 0.2
 """Slope of every LeakyReLU, as in DCGAN (Radford et al. 2016)."""
 
 
-def build(factory: Callable[[], Network], rng: torch.Generator) -> Network:
+def build(factory: Callable[[], Network], rng: torch.Generator | None) -> Network:
     """Make a network whose weights come from `rng` alone.
 
     Torch's layers draw their first weights from the global random state. Here they are
@@ -42,8 +42,9 @@ def build(factory: Callable[[], Network], rng: torch.Generator) -> Network:
     ----------
     factory : callable
         Returns the network.
-    rng : torch.Generator
-        On the CPU, so that a seed means the same weights on every device.
+    rng : torch.Generator or None
+        On the CPU, so that a seed means the same weights on every device. None leaves
+        the weights without storage: their shapes are known, whatever their size.
 
     Returns
     -------
@@ -52,6 +53,8 @@ def build(factory: Callable[[], Network], rng: torch.Generator) -> Network:
     """
     with torch.device("meta"):
         network = factory()
+    if rng is None:
+        return network.float()
     network = network.to_empty(device="cpu").float()
     for layer in network.modules():
         if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):

@@ -134,8 +134,8 @@ class OCGAN(Model):
         self._rng = rng
         self._loss = ADVERSARIAL_LOSSES[game.adversarial_loss]
         self._average = Average(self.autoencoder, game.averaging)
-        self._n_updates = 0
-        self._mines = False
+        self._n_updates = torch.zeros((), dtype=torch.int64)
+        self._mines = torch.zeros((), dtype=torch.bool)
         self._quality = torch.zeros(3, device=rng.device)
 
         rate, critics_rate = game.learning_rate, game.discriminator_learning_rate
@@ -143,6 +143,15 @@ class OCGAN(Model):
         for name in ("latent_discriminator", "visual_discriminator", "classifier"):
             if (critic := getattr(self, name)) is not None:
                 self._adams[name] = adam(critic, critics_rate, game.beta_1)
+
+    def training_parts(self) -> dict[str, torch.optim.Optimizer | Tensor]:
+        return {
+            "n_updates": self._n_updates,
+            "n_averaged": self._average.n_updates,
+            "mines": self._mines,
+            "quality": self._quality,
+            **{f"{name}_optimizer": part for name, part in self._adams.items()},
+        }
 
     def train_step(self, x: Tensor) -> dict[str, Tensor]:
         """Algorithm 1 for one batch."""
@@ -251,19 +260,19 @@ class OCGAN(Model):
             return True
         start = self.game.mining_start
         if start != "auto":
-            self._mines = self._n_updates >= int(start)
-            return self._mines
+            self._mines.copy_(self._n_updates >= int(start))
+            return bool(self._mines)
         variance = joined_variance(x).mean()
         now = joined_mean(torch.stack([error.detach(), variance, belief]))
-        self._quality = self._quality * SMOOTHING + now * (1 - SMOOTHING)
+        self._quality.mul_(SMOOTHING).add_(now, alpha=1 - SMOOTHING)
         # Reading the means stalls a GPU: every tenth update will do.
         if self._n_updates % 10 == 0:
-            weight = 1 - SMOOTHING**self._n_updates
+            weight = 1 - SMOOTHING ** int(self._n_updates)
             mean_error, mean_variance, mean_belief = (self._quality / weight).tolist()
-            self._mines = (
+            self._mines.fill_(
                 mean_error < UNEXPLAINED * mean_variance and mean_belief >= BELIEVED
             )
-        return self._mines
+        return bool(self._mines)
 
     def validation_error(self, x: Tensor) -> Tensor:
         """Mean squared error of each row; the state with the least is kept."""
@@ -274,8 +283,7 @@ class OCGAN(Model):
         self.autoencoder.load_state_dict(self._average.network.state_dict())
         del self._average, self._rng, self._loss, self._adams
         del self._n_updates, self._mines, self._quality
-        self.zero_grad(set_to_none=True)
-        self.eval().requires_grad_(False)
+        self.rest()
 
     def _noise_like(self, x: Tensor) -> Tensor:
         """Gaussian noise, fresh at each call."""

@@ -1,5 +1,7 @@
 """Distributions of the latent."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -8,6 +10,7 @@ from skanogan.models._processes import draw
 __all__ = ["PRIORS", "Prior"]
 
 
+@dataclass(frozen=True)
 class Prior:
     """p(z) with independent coordinates.
 
@@ -17,8 +20,7 @@ class Prior:
         N(0, I), or uniform on (-1, 1)^d as in the paper.
     """
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    name: str
 
     def sample(self, n: int, latent_dim: int, rng: torch.Generator) -> Tensor:
         """Latents of shape (n, latent_dim), on the generator's device."""

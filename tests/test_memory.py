@@ -1,0 +1,388 @@
+"""A cache of trainings: what is found in it, and what must not be."""
+
+import pickle
+import subprocess
+import sys
+
+import joblib
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import nn
+
+import skanogan
+from skanogan import _trainings
+from skanogan.exceptions import DivergenceWarning
+from skanogan.metrics import outlier_roc_auc_scorer
+from skanogan.model_selection import NoveltyKFold
+from skanogan.models import AnoGAN
+from skanogan.utils.discovery import all_detectors
+
+CHEAP = {
+    "max_iter": 6,
+    "encoder_max_iter": 3,
+    "n_candidates": 16,
+    "hidden_layer_sizes": (8, 8),
+    "latent_dim": 3,
+    "device": "cpu",
+    "random_state": 0,
+}
+
+# For each parameter that leaves the weights alone, a value that is not the default.
+OTHER_SCORING = {
+    "anomaly_score": "residual",
+    "start": "random",
+    "n_candidates": 5,
+    "n_restarts": 2,
+    "n_steps": 2,
+    "step_size": 0.5,
+    "tol": 0.5,
+    "discrimination_weight": 0.7,
+    "prior_weight": 2.0,
+    "whitening_floor": 0.5,
+    "contamination": 0.2,
+    "scoring_dtype": "float32",
+    "verbose": 0,
+}
+
+OTHER_TRAINING = {
+    "hidden_layer_sizes": (9, 8),
+    "latent_dim": 4,
+    "learning_rate": 1e-2,
+    "beta_1": 0.1,
+    "averaging": 0.5,
+    "max_iter": 7,
+    "batch_size": 13,
+    "adversarial_loss": "hinge",
+    "random_state": 1,
+    "validation_fraction": 0.4,
+}
+
+
+def cheap(detector_class, **parameters):
+    names = detector_class().get_params()
+    wanted = {**CHEAP, **parameters}
+    return detector_class(**{k: v for k, v in wanted.items() if k in names})
+
+
+@pytest.fixture
+def trainings(monkeypatch):
+    """A list with one entry for each training that was really done."""
+    done = []
+    train = _trainings.train
+
+    def counted(model, *args, **kwargs):
+        done.append(type(model).__name__)
+        return train(model, *args, **kwargs)
+
+    monkeypatch.setattr(_trainings, "train", counted)
+    return done
+
+
+detectors = pytest.mark.parametrize(
+    "detector_class", [c for _, c in all_detectors()], ids=lambda c: c.__name__
+)
+
+
+@detectors
+def test_a_second_fit_trains_nothing_and_scores_the_same(
+    detector_class, blob, trainings, tmp_path
+):
+    plain = cheap(detector_class).fit(blob)
+    first = cheap(detector_class, memory=tmp_path).fit(blob)
+    second = cheap(detector_class, memory=tmp_path).fit(blob)
+    assert len(trainings) == 2
+    for fitted in (first, second):
+        assert np.array_equal(fitted.score_samples(blob), plain.score_samples(blob))
+        assert fitted.offset_ == plain.offset_
+    assert second.history_ == first.history_
+    assert second.n_iter_ == plain.n_iter_
+    assert not any(p.requires_grad for p in second.model_.parameters())
+    assert not any(m.training for m in second.model_.modules())
+
+
+@detectors
+def test_parameters_of_scoring_train_nothing_and_change_no_weight(
+    detector_class, blob, trainings, tmp_path
+):
+    first = cheap(detector_class, memory=tmp_path).fit(blob)
+    weights = dict(first.model_.named_parameters())
+    named = set(detector_class().get_params())
+    for name, value in OTHER_SCORING.items():
+        if name not in named:
+            continue
+        if name == "anomaly_score" and detector_class is skanogan.OCGANDetector:
+            value = "reconstruction"
+        more = {"start": "random"} if name == "n_restarts" else {}
+        plain = cheap(detector_class, **{name: value, **more}).fit(blob)
+        kept = cheap(detector_class, memory=tmp_path, **{name: value, **more}).fit(blob)
+        assert np.array_equal(kept.score_samples(blob), plain.score_samples(blob)), name
+        for key, weight in plain.model_.named_parameters():
+            assert torch.equal(weight.float(), weights[key].float()), (name, key)
+    without_memory = len([n for n in OTHER_SCORING if n in named])
+    assert len(trainings) == 1 + without_memory
+
+
+@detectors
+def test_every_parameter_is_of_training_or_said_not_to_be(detector_class):
+    named = set(detector_class().get_params())
+    said = detector_class._not_of_training
+    assert said <= named
+    # Read with the parameters of each class: what is new to it counts as of training.
+    elsewhere = {"image_shape", "validation_fraction", "random_state", "device"}
+    elsewhere |= {"warm_start", "memory", "checkpoint"}
+    assert said - elsewhere <= set(OTHER_SCORING)
+
+
+@detectors
+@pytest.mark.parametrize("name", OTHER_TRAINING)
+def test_a_changed_parameter_of_training_trains_again(
+    detector_class, name, blob, trainings, tmp_path
+):
+    cheap(detector_class, memory=tmp_path).fit(blob)
+    changed = {name: OTHER_TRAINING[name]}
+    kept = cheap(detector_class, memory=tmp_path, **changed).fit(blob)
+    assert len(trainings) == 2
+    plain = cheap(detector_class, **changed).fit(blob)
+    assert np.array_equal(kept.score_samples(blob), plain.score_samples(blob))
+
+
+def test_one_changed_value_or_another_dtype_trains_again(
+    make_detector, blob, trainings, tmp_path
+):
+    make_detector(memory=tmp_path).fit(blob)
+    changed = blob.copy()
+    changed[-1, -1] += 1e-9
+    make_detector(memory=tmp_path).fit(changed)
+    make_detector(memory=tmp_path).fit(blob.astype(np.float32))
+    assert len(trainings) == 3
+
+
+def test_images_and_their_flat_rows_share_a_training(
+    make_detector, zeros, trainings, tmp_path
+):
+    images = make_detector(memory=tmp_path).fit(zeros)
+    flat = make_detector(memory=tmp_path, image_shape=(8, 8))
+    rows = zeros.reshape(len(zeros), -1)
+    flat.fit(rows)
+    assert len(trainings) == 1
+    assert np.array_equal(flat.score_samples(rows), images.score_samples(zeros))
+    make_detector(memory=tmp_path).fit(rows)
+    assert len(trainings) == 2
+
+
+def test_rows_left_out_by_their_label_do_not_count(
+    make_detector, blob, trainings, tmp_path
+):
+    make_detector(memory=tmp_path).fit(blob)
+    y = np.repeat([1, -1], [len(blob), 3])
+    more = np.concatenate([blob, blob[:3] + 100])
+    make_detector(memory=tmp_path).fit(more, y)
+    assert len(trainings) == 1
+
+
+def test_mapped_rows_find_the_training_of_those_in_memory(
+    make_detector, blob, trainings, tmp_path
+):
+    np.save(tmp_path / "rows.npy", blob)
+    mapped = np.load(tmp_path / "rows.npy", mmap_mode="r")
+    make_detector(memory=tmp_path / "cache").fit(blob)
+    make_detector(memory=tmp_path / "cache").fit(mapped)
+    assert len(trainings) == 1
+
+
+def test_another_version_trains_again(
+    make_detector, blob, trainings, tmp_path, monkeypatch
+):
+    make_detector(memory=tmp_path).fit(blob)
+    monkeypatch.setattr(skanogan, "__version__", "another")
+    make_detector(memory=tmp_path).fit(blob)
+    assert len(trainings) == 2
+
+
+def own_generator():
+    network = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 5))
+    rng = torch.Generator().manual_seed(0)
+    for weight in network.parameters():
+        nn.init.uniform_(weight, -0.3, 0.3, generator=rng)
+    return network
+
+
+class Shifted(nn.Module):
+    """A layer whose code may change while its weights stay."""
+
+    def forward(self, x):
+        return x + 1.0
+
+
+def test_other_weights_of_an_own_network_train_again(
+    make_detector, blob, trainings, tmp_path
+):
+    network = own_generator()
+    make_detector(memory=tmp_path, generator=network).fit(blob)
+    make_detector(memory=tmp_path, generator=own_generator()).fit(blob)
+    assert len(trainings) == 1
+    with torch.no_grad():
+        network[0].weight[0, 0] += 1
+    make_detector(memory=tmp_path, generator=network).fit(blob)
+    assert len(trainings) == 2
+
+
+def test_other_code_of_an_own_network_trains_again(
+    make_detector, blob, trainings, tmp_path, monkeypatch
+):
+    network = nn.Sequential(own_generator(), Shifted())
+    make_detector(memory=tmp_path, generator=network).fit(blob)
+    make_detector(memory=tmp_path, generator=network).fit(blob)
+    assert len(trainings) == 1
+    monkeypatch.setattr(
+        "skanogan._identity.inspect.getsource", lambda kind: "another forward"
+    )
+    make_detector(memory=tmp_path, generator=network).fit(blob)
+    assert len(trainings) == 2
+
+
+def test_a_start_with_an_encoder_is_another_training(
+    make_detector, blob, trainings, tmp_path
+):
+    for start in ("nearest", "random", "encoder", "encoder", "nearest"):
+        make_detector(memory=tmp_path, start=start, encoder_max_iter=3).fit(blob)
+    assert len(trainings) == 2
+    make_detector(memory=tmp_path, start="nearest", encoder_max_iter=4).fit(blob)
+    assert len(trainings) == 2
+
+
+def entries(folder):
+    return sorted(folder.rglob("output.pkl"))
+
+
+def test_an_entry_that_cannot_be_read_is_rebuilt(
+    make_detector, blob, trainings, tmp_path
+):
+    scores = make_detector(memory=tmp_path).fit(blob).score_samples(blob)
+    (entry,) = entries(tmp_path)
+    entry.write_bytes(entry.read_bytes()[:1000])
+    for _ in range(2):
+        again = make_detector(memory=tmp_path).fit(blob)
+        assert np.array_equal(again.score_samples(blob), scores)
+    assert len(trainings) == 2
+
+
+def test_an_entry_with_other_weights_is_noticed_and_rebuilt(
+    make_detector, blob, trainings, tmp_path
+):
+    scores = make_detector(memory=tmp_path).fit(blob).score_samples(blob)
+    (entry,) = entries(tmp_path)
+    training, digest = joblib.load(entry)
+    next(iter(training.state.values()))[...] += 1
+    joblib.dump((training, digest), entry)
+    with pytest.warns(UserWarning, match="altered on disk: training again"):
+        again = make_detector(memory=tmp_path).fit(blob)
+    assert np.array_equal(again.score_samples(blob), scores)
+    make_detector(memory=tmp_path).fit(blob)
+    assert len(trainings) == 2
+
+
+def test_a_warning_of_training_is_repeated_from_the_cache(
+    make_detector, blob, trainings, tmp_path, monkeypatch
+):
+    step, done = AnoGAN.train_step, []
+
+    def broken(model, x):
+        done.append(x)
+        if len(done) > 5:
+            with torch.no_grad():
+                next(model.generator.parameters()).fill_(torch.nan)
+        return step(model, x)
+
+    monkeypatch.setattr(AnoGAN, "train_step", broken)
+    messages = []
+    for _ in range(2):
+        with pytest.warns(DivergenceWarning) as caught:
+            make_detector(memory=tmp_path).fit(blob)
+        messages.append([str(w.message) for w in caught])
+    assert messages[0] == messages[1]
+    assert len(trainings) == 1
+
+
+def test_nothing_is_kept_of_a_fit_that_nobody_can_repeat(
+    make_detector, blob, trainings, tmp_path
+):
+    for _ in range(2):
+        make_detector(memory=tmp_path, random_state=None).fit(blob)
+    assert len(trainings) == 2
+    assert not entries(tmp_path)
+
+
+def test_a_warm_start_goes_on_and_takes_nothing_from_the_cache(
+    make_detector, blob, trainings, tmp_path
+):
+    kept = make_detector(memory=tmp_path, warm_start=True)
+    plain = make_detector(warm_start=True)
+    for detector in (kept, plain):
+        detector.fit(blob).fit(blob)
+    assert len(trainings) == 4
+    assert kept.n_iter_ == plain.n_iter_ == 20
+    assert np.array_equal(kept.score_samples(blob), plain.score_samples(blob))
+
+
+def test_a_memory_of_joblib_will_do(make_detector, blob, trainings, tmp_path):
+    memory = joblib.Memory(tmp_path, verbose=0, mmap_mode="r")
+    make_detector(memory=memory).fit(blob)
+    again = make_detector(memory=memory).fit(blob)
+    assert len(trainings) == 1
+    scores = pickle.loads(pickle.dumps(again)).score_samples(blob)
+    assert np.array_equal(scores, again.score_samples(blob))
+
+
+def test_what_is_no_memory_is_refused(make_detector, blob):
+    with pytest.raises(ValueError, match="The 'memory' parameter"):
+        make_detector(memory=3).fit(blob)
+
+
+def test_a_grid_over_scoring_parameters_trains_once_a_fold(
+    make_detector, blob, trainings, tmp_path
+):
+    X = np.concatenate([blob, blob[:20] * 3])
+    y = np.repeat([1, -1], [len(blob), 20])
+    grid = {
+        "anogandetector__n_steps": [0, 2],
+        "anogandetector__contamination": [0.1, 0.3],
+    }
+    results = []
+    for memory in (None, tmp_path):
+        pipeline = make_pipeline(StandardScaler(), make_detector(memory=memory))
+        search = GridSearchCV(
+            pipeline,
+            grid,
+            scoring=outlier_roc_auc_scorer,
+            cv=NoveltyKFold(3),
+            refit=False,
+        )
+        before = len(trainings)
+        results.append(search.fit(X, y).cv_results_["mean_test_score"])
+        assert len(trainings) - before == (12 if memory is None else 3)
+    assert np.array_equal(*results)
+
+
+def test_two_processes_share_a_folder(make_detector, blob, tmp_path):
+    np.save(tmp_path / "rows.npy", blob)
+    code = f"""
+import numpy as np
+from skanogan import AnoGANDetector
+X = np.load({str(tmp_path / "rows.npy")!r})
+parameters = {make_detector().get_params()!r}
+detector = AnoGANDetector(**parameters).set_params(memory={str(tmp_path / "cache")!r})
+np.save({str(tmp_path)!r} + "/scores_%d.npy" % __import__("os").getpid(),
+        detector.fit(X).score_samples(X))
+"""
+    running = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
+    assert [process.wait() for process in running] == [0, 0]
+    first, second = (np.load(p) for p in sorted(tmp_path.glob("scores_*.npy")))
+    assert np.array_equal(first, second)
+    assert len(entries(tmp_path / "cache")) == 1
+    assert np.array_equal(first, clone(make_detector()).fit(blob).score_samples(blob))
