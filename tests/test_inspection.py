@@ -98,7 +98,7 @@ def test_the_lowest_scores_of_ten_thousand_rows_are_drawn_lowest_first():
     assert len(display.figure_.axes) == 21
     assert words(display)[1] == [f"row {expected[1]}", "score 1", "anomaly"]
     assert words(display)[2] == [f"row {expected[2]}", "score 2", "normal"]
-    title = display.figure_.get_suptitle()
+    title = display.title_.get_text()
     assert title == "the 5 most abnormal of 10,000 rows; anomalies score below 2"
 
 
@@ -107,7 +107,7 @@ def test_one_row_is_one_row_of_panels():
     display = AnomalyMapDisplay.from_predictions(X, X, X, [0.5])
     assert display.axes_.shape == (1, 4)
     assert words(display) == [["row 0", "score 0.5"]]
-    assert display.figure_.get_suptitle() == ""
+    assert display.title_.get_text() == ""
 
 
 def test_panels_by_hand():
@@ -609,7 +609,7 @@ def test_histograms_of_a_table_by_hand():
     inside = np.histogram(samples, edges)[0] / 4
     np.testing.assert_allclose(values, inside)
     assert (edges[0], edges[-1]) == (0, 2)
-    title = display.figure_.get_suptitle()
+    title = display.title_.get_text()
     assert title == "line: 4 drawn rows; grey: 2 real rows"
 
 
@@ -629,7 +629,7 @@ def test_features_that_differ_most_are_shown_first():
     samples[:, 13] += 1
     display = SampleDisplay.from_predictions(samples, X, max_features=2)
     assert [ax.get_title() for ax in display.axes_] == ["c7", "c13"]
-    assert "the 2 least alike of 20 features" in display.figure_.get_suptitle()
+    assert "the 2 least alike of 20 features" in display.title_.get_text()
     alone = SampleDisplay.from_predictions(samples, max_features=3)
     assert [ax.get_title() for ax in alone.axes_] == ["x0", "x1", "x2"]
 

@@ -67,6 +67,7 @@ class AnomalyMapDisplay:
         Only for images.
     bars_ : list of matplotlib BarContainer
         Only for tables.
+    title_ : matplotlib Text
 
     See Also
     --------
@@ -295,5 +296,6 @@ class AnomalyMapDisplay:
             self.figure_, self.axes_, self.images_, self.colorbar_ = draw_images(
                 *drawn, labels, figure
             )
-        self.figure_.suptitle(title(len(self.queries), self.n_samples, self.threshold))
+        what = title(len(self.queries), self.n_samples, self.threshold)
+        self.title_ = self.figure_.suptitle(what)
         return self

@@ -56,6 +56,8 @@ class SampleDisplay:
         Only for images: the grids.
     bars_ : list of matplotlib StepPatch
         Only for tables: the histograms of the drawn rows.
+    title_ : matplotlib Text
+        Only for tables.
 
     Examples
     --------
@@ -270,4 +272,4 @@ class SampleDisplay:
         if len(shown) < n_features:
             which = "first" if real is None else "least alike"
             title += f"; the {len(shown)} {which} of {n_features} features"
-        self.figure_.suptitle(title)
+        self.title_ = self.figure_.suptitle(title)
