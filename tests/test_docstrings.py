@@ -26,7 +26,10 @@ SAID_BY_THE_BASE = {"PR01", "RT01"}
 def public_modules():
     modules = [skanogan]
     for found in pkgutil.walk_packages(skanogan.__path__, "skanogan."):
-        if any(part.startswith("_") for part in found.name.split(".")):
+        private = any(part.startswith("_") for part in found.name.split("."))
+        # Commands (`python -m`), each with the docs page that quotes it.
+        command = found.name.startswith("skanogan.benchmark.")
+        if private or command:
             continue
         try:
             modules.append(importlib.import_module(found.name))
