@@ -299,7 +299,7 @@ def _halved(x: np.ndarray) -> np.ndarray:
 
 
 def _print_table(
-    splits: list[Split], y: np.ndarray, found: list[dict[str, Any]]
+    splits: list[Split], y: np.ndarray, found: list[dict[tuple[str, str], Any]]
 ) -> None:
     for parts in splits:
         counts = np.bincount(y[parts.test], minlength=3)
