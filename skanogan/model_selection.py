@@ -201,13 +201,16 @@ class NoveltyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         A detector, such as `AnoGANDetector` or scikit-learn's `IsolationForest`, or a
         pipeline that ends with one. It is cloned. One that is fitted already goes in
         as ``FrozenEstimator(detector)`` and is not fitted again.
+    anomaly_label : {-1, 0}, default=-1
+        What anomalies are called. 0 inside of what numbers the classes, as ensembles
+        of scikit-learn do; -1 is understood then as well.
 
     Attributes
     ----------
     estimator_ : object
         The fitted detector.
     classes_ : ndarray of shape (2,)
-        -1 and 1.
+        -1, or 0 where anomalies are numbered so, and 1.
     n_features_in_ : int
         Only if the detector has it.
     feature_names_in_ : ndarray of str

@@ -26,7 +26,10 @@ SAID_BY_THE_BASE = {"PR01", "RT01"}
 def public_modules():
     modules = [skanogan]
     for found in pkgutil.walk_packages(skanogan.__path__, "skanogan."):
-        if any(part.startswith("_") for part in found.name.split(".")):
+        private = any(part.startswith("_") for part in found.name.split("."))
+        # Commands (`python -m`), each with the docs page that quotes it.
+        command = found.name.startswith("skanogan.benchmark.")
+        if private or command:
             continue
         try:
             modules.append(importlib.import_module(found.name))
@@ -97,6 +100,6 @@ def test_docstring_is_valid(path):
         f"{code}: {message}"
         for code, message in validate(path)["errors"]
         # torch's Module takes these and refuses them.
-        if code not in ignored and "'*args', '**kwargs'" not in message
+        if code not in ignored and "'**kwargs'" not in message
     ]
     assert not errors

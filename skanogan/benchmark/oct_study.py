@@ -298,7 +298,9 @@ def _halved(x: np.ndarray) -> np.ndarray:
     return x.reshape(n, height // 2, 2, width // 2, 2).mean((2, 4)).astype(np.float32)
 
 
-def _print_table(splits: list[Split], y: np.ndarray, found: list[dict]) -> None:
+def _print_table(
+    splits: list[Split], y: np.ndarray, found: list[dict[tuple[str, str], Any]]
+) -> None:
     for parts in splits:
         counts = np.bincount(y[parts.test], minlength=3)
         print(f"{len(parts.train)} NORMAL scans to train, to test {counts.tolist()}")

@@ -207,12 +207,18 @@ class AnomalyMapDisplay:
             From `score_samples` or `decision_function`: lower is more abnormal.
         threshold : float, default=None
             Scores below are called anomalies.
-        max_rows, indices, max_features, figure
+        max_rows : int, default=5
+            As in `from_estimator`.
+        indices : array-like of int or bool, default=None
             As in `from_estimator`.
         image_shape : tuple of int, default=None
             (H, W) or (H, W, C) if the rows of X are flattened images.
         feature_names : list of str, default=None
             Of tables; None takes the names of X's columns, if it has any.
+        max_features : int, default=10
+            As in `from_estimator`.
+        figure : matplotlib Figure or SubFigure, default=None
+            As in `from_estimator`.
 
         Returns
         -------

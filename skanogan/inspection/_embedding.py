@@ -109,8 +109,12 @@ class EmbeddingDisplay:
             Rows as the detector takes them.
         y : array-like of shape (n_samples,), default=None
             Labels of any kind, at most 12 different ones.
-        max_rows, perplexity, random_state
+        max_rows : int, default=1000
             As in `from_predictions`. Only the rows drawn are embedded.
+        perplexity : float, default=30.0
+            As in `from_predictions`.
+        random_state : int, RandomState instance or None, default=None
+            As in `from_predictions`.
         name : str, default=None
             The title; None takes the detector's class.
         ax : matplotlib Axes, default=None

@@ -115,7 +115,9 @@ class ScoreDistributionDisplay:
             Rows as the detector takes them.
         y : array-like of shape (n_samples,), default=None
             1 normal, -1 anomaly.
-        n_bins, log_scale
+        n_bins : int, default=None
+            As in `plot`.
+        log_scale : bool, default=None
             As in `plot`.
         name : str, default=None
             The title; None takes the detector's class.
@@ -169,7 +171,9 @@ class ScoreDistributionDisplay:
             From `score_samples` or `decision_function`: lower is more abnormal.
         threshold : float, default=None
             Scores below are called anomalies.
-        n_bins, log_scale
+        n_bins : int, default=None
+            As in `plot`.
+        log_scale : bool, default=None
             As in `plot`.
         name : str, default=None
             The title.
