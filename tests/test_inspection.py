@@ -279,6 +279,18 @@ def test_features_without_names_are_numbered():
     assert [label.get_text() for label in labels] == ["x1", "x0"]
 
 
+def test_names_come_in_any_sequence_and_are_counted():
+    X = np.zeros((1, 2))
+    names = np.array(["a", "b"])
+    display = AnomalyMapDisplay.from_predictions(X, X, X, [0], feature_names=names)
+    labels = display.axes_[0, 0].get_yticklabels()
+    assert [label.get_text() for label in labels] == ["a", "b"]
+    with pytest.raises(ValueError, match="3 names for 2 features"):
+        AnomalyMapDisplay.from_predictions(X, X, X, [0], feature_names=list("abc"))
+    with pytest.raises(ValueError, match="1 names for 2 features"):
+        SampleDisplay.from_predictions(X, feature_names=["a"])
+
+
 @pytest.mark.parametrize("shape", [(2, 2), (3,)])
 def test_maps_of_nothing_are_drawn(shape):
     X = np.zeros((2, *shape))
@@ -436,8 +448,9 @@ def test_curves_by_hand():
     errors = display.validation_line_.get_xydata().tolist()
     assert errors == [[30, 0.4], [40, 0.2], [50, 0.3]]
     assert display.kept_line_.get_xdata() == [40, 40]
-    only = TrainingCurveDisplay(history=history).plot(names=["logit"])
-    assert list(only.lines_) == ["logit"]
+    for names in (["logit"], []):
+        only = TrainingCurveDisplay(history=history).plot(names=names)
+        assert list(only.lines_) == names
 
 
 @pytest.mark.parametrize(
