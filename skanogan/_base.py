@@ -9,7 +9,7 @@ import os
 import warnings
 from abc import ABC, abstractmethod
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -18,7 +18,11 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from skanogan._calibration import held_out_size, score_at_false_alarm_rate
+from skanogan._calibration import (
+    FALSE_ALARM_RATE,
+    held_out_size,
+    score_at_false_alarm_rate,
+)
 from skanogan._callbacks import FitTasks
 from skanogan._compat import (
     CALLBACK_ATTRIBUTES,
@@ -47,10 +51,10 @@ from skanogan.exceptions import (
 )
 from skanogan.models import Model, _processes
 
-__all__ = ["BaseDetector"]
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
-FALSE_ALARM_RATE = 0.05
-"""What ``contamination="auto"`` aims at on new normal rows."""
+__all__ = ["BaseDetector"]
 
 REFERENCE_ROWS = 2048
 """Most training rows the scoring is prepared on (a matrix this size is decomposed), and
@@ -120,8 +124,8 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
     contamination: float | str
     scoring_dtype: str
     warm_start: bool
-    memory: Any
-    checkpoint: "str | os.PathLike[str] | None"
+    memory: Any = None
+    checkpoint: str | os.PathLike[str] | None = None
     verbose: int
     device: str | torch.device
     random_state: Any
@@ -157,7 +161,7 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
     # Fit ----------------------------------------------------------------------
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None) -> "BaseDetector":
+    def fit(self, X: Any, y: Any = None) -> "Self":
         """Learn what normal rows look like.
 
         Parameters
@@ -187,7 +191,7 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
             self.__dict__.update({**before, **told})
             raise
 
-    def _fit(self, X: Any, y: Any) -> "BaseDetector":
+    def _fit(self, X: Any, y: Any) -> "Self":
         warm = self.warm_start and hasattr(self, "model_")
         previous = (self.image_shape_, self.n_features_in_) if warm else None
         device = resolve_device(self.device)
@@ -363,6 +367,7 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
         Returns
         -------
         scores : ndarray of shape (n_samples,), float64
+            Negative is an outlier.
         """
         return self.score_samples(X) - self.offset_
 
@@ -377,6 +382,7 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
         Returns
         -------
         labels : ndarray of shape (n_samples,), int
+            1 or -1.
         """
         return np.where(self.decision_function(X) < 0, -1, 1)
 
@@ -590,7 +596,7 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
             If the file cannot be written.
         """
         # Imported here, as it finds the detectors of the package, which stand on this.
-        from skanogan._persistence import save
+        from skanogan._persistence.detectors import save
 
         save(self, path)
 

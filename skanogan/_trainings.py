@@ -12,10 +12,10 @@ import torch
 from joblib import Memory
 from sklearn.utils.validation import check_memory
 
-from skanogan import _checkpoint
 from skanogan._callbacks import FitTasks
 from skanogan._identity import arrays, digest, identity
 from skanogan._inputs import Rows
+from skanogan._persistence import checkpoint
 from skanogan._progress import progress_bar
 from skanogan._training import Diverged, Progress, train
 from skanogan.exceptions import DivergenceError, DivergenceWarning
@@ -163,7 +163,7 @@ def _train(
     training = Training()
     keeper = None
     if job.checkpoint is not None:
-        keeper = _checkpoint.Keeper(job.checkpoint, job.identity())
+        keeper = checkpoint.Keeper(job.checkpoint, job.identity())
         training.history = keeper.resume(job.model, progress, noise_rng, device)
     loop = train(
         job.model,

@@ -49,6 +49,7 @@ def outlier_average_precision_score(
     y_score : array-like of shape (n,)
         Of `decision_function` or `score_samples`: lower is more abnormal.
     sample_weight : array-like of shape (n,), default=None
+        Of the rows; None for equal ones.
 
     Returns
     -------
@@ -90,6 +91,7 @@ def outlier_roc_auc_score(
     y_score : array-like of shape (n,)
         Of `decision_function` or `score_samples`: lower is more abnormal.
     sample_weight : array-like of shape (n,), default=None
+        Of the rows; None for equal ones.
 
     Returns
     -------
@@ -136,6 +138,7 @@ def outlier_recall_score(
         one as a scorer, ``make_scorer(outlier_recall_score,
         response_method="decision_function", max_false_alarm_rate=0.01)``.
     sample_weight : array-like of shape (n,), default=None
+        Of the rows; None for equal ones.
 
     Returns
     -------
@@ -180,6 +183,7 @@ def outlier_f1_score(y_true: Any, y_pred: Any, *, sample_weight: Any = None) -> 
     y_pred : array-like of shape (n,)
         Of `predict`: 1 or -1.
     sample_weight : array-like of shape (n,), default=None
+        Of the rows; None for equal ones.
 
     Returns
     -------

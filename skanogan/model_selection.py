@@ -61,6 +61,7 @@ class NoveltyKFold(StratifiedKFold):
         Parameters
         ----------
         X : array-like of shape (n, ...)
+            Only its length matters.
         y : array-like of shape (n,)
             1 normal, -1 anomaly.
         groups : object, default=None
@@ -144,6 +145,7 @@ class NoveltyShuffleSplit(StratifiedShuffleSplit):
         Parameters
         ----------
         X : array-like of shape (n, ...)
+            Only its length matters.
         y : array-like of shape (n,)
             1 normal, -1 anomaly.
         groups : object, default=None
@@ -199,13 +201,16 @@ class NoveltyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         A detector, such as `AnoGANDetector` or scikit-learn's `IsolationForest`, or a
         pipeline that ends with one. It is cloned. One that is fitted already goes in
         as ``FrozenEstimator(detector)`` and is not fitted again.
+    anomaly_label : {-1, 0}, default=-1
+        What anomalies are called. 0 inside of what numbers the classes, as ensembles
+        of scikit-learn do; -1 is understood then as well.
 
     Attributes
     ----------
     estimator_ : object
         The fitted detector.
     classes_ : ndarray of shape (2,)
-        -1 and 1.
+        -1, or 0 where anomalies are numbered so, and 1.
     n_features_in_ : int
         Only if the detector has it.
     feature_names_in_ : ndarray of str
@@ -253,6 +258,7 @@ class NoveltyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n, ...)
+            Rows of both kinds, as the detector takes them.
         y : array-like of shape (n,)
             1 normal, -1 (or 0, see `anomaly_label`) anomaly.
         **fit_params : dict
@@ -261,6 +267,7 @@ class NoveltyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         Returns
         -------
         self : NoveltyClassifier
+            Fitted.
 
         Raises
         ------
@@ -288,10 +295,12 @@ class NoveltyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n, ...)
+            As the detector takes them.
 
         Returns
         -------
         decision : ndarray of shape (n,)
+            Negative for anomalies.
         """
         check_is_fitted(self)
         return np.asarray(self.estimator_.decision_function(X))
@@ -303,10 +312,12 @@ class NoveltyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n, ...)
+            As the detector takes them.
 
         Returns
         -------
         scores : ndarray of shape (n,)
+            Lower is more abnormal.
         """
         check_is_fitted(self)
         return np.asarray(self.estimator_.score_samples(X))
@@ -317,6 +328,7 @@ class NoveltyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n, ...)
+            As the detector takes them.
 
         Returns
         -------

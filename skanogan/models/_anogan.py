@@ -119,7 +119,7 @@ class AnoGAN(GAN):
         return self._score_at(z, scaled, features)
 
     def find_latents(self, x: Tensor) -> Tensor:
-        """The search alone: latents of shape (n, latent_dim) for rows in X's units."""
+        """The search alone."""
         scaled = self._scaled(x)
         return self._find(scaled, self.discriminator.features(scaled))
 

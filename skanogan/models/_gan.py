@@ -222,14 +222,36 @@ class GAN(Model):
     # What every method makes of the networks ----------------------------------
 
     def encode(self, scaled: Tensor) -> Tensor:
-        """E(x), of shape (n, latent_dim), from rows on the networks' scale."""
+        """E(x).
+
+        Parameters
+        ----------
+        scaled : Tensor of shape (n, ...)
+            Rows on the networks' scale.
+
+        Returns
+        -------
+        latents : Tensor of shape (n, latent_dim)
+            Whose drawings are close to the rows.
+        """
         assert self.encoder is not None
         latents: Tensor = self.encoder(scaled)
         return latents
 
     @abstractmethod
     def find_latents(self, x: Tensor) -> Tensor:
-        """Latents of shape (n, latent_dim) for rows in X's units."""
+        """The latent of each row.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, ...)
+            Rows in X's units.
+
+        Returns
+        -------
+        latents : Tensor of shape (n, latent_dim)
+            Whose drawings are the closest normal things.
+        """
 
     def reconstruct(self, x: Tensor) -> Tensor:
         return self.scaling.inverse(self.generator(self.find_latents(x)))

@@ -91,7 +91,7 @@ class OCGAN(Model):
     scaling : Scaling
         X's units to the networks'.
     latent_dim : int
-        d.
+        The d of the codes.
     game : Game
         Settings of the training.
     score : str

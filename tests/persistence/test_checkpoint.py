@@ -275,7 +275,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_last_one(
         if len(writes) > 6:
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("skanogan._files.os.fsync", full)
+    monkeypatch.setattr("skanogan._persistence.files.os.fsync", full)
     with pytest.raises(CheckpointError, match="No space left"):
         make_detector(checkpoint=path).fit(blob)
     monkeypatch.undo()

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from skanogan import _model_file
-from skanogan._files import write_atomically
+from skanogan._persistence import model_file
+from skanogan._persistence.files import write_atomically
 from skanogan._training import Progress
 from skanogan.exceptions import CheckpointError, ModelFileError
 from skanogan.models import Model, _processes
@@ -127,7 +127,7 @@ class Keeper:
         if progress.kept != progress.n_iter:
             tensors |= {KEPT + k: value for k, value in progress.kept_state.items()}
         try:
-            write_atomically(self._path, _model_file.pack(description, tensors))
+            write_atomically(self._path, model_file.pack(description, tensors))
         except OSError as error:
             raise CheckpointError(
                 f"The checkpoint {self._path!r} could not be written after update "
@@ -150,7 +150,7 @@ class Keeper:
 
     def _read(self) -> Content | None:
         try:
-            description, tensors = _model_file.unpack(_model_file.read(self._path))
+            description, tensors = model_file.unpack(model_file.read(self._path))
         except FileNotFoundError:
             return None
         except (ModelFileError, OSError) as error:

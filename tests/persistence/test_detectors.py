@@ -20,9 +20,9 @@ from sklearn.exceptions import NotFittedError
 from torch import nn
 
 import skanogan
-from skanogan import _files
 from skanogan._base import BaseDetector
 from skanogan._gan import gan_parts
+from skanogan._persistence import files
 from skanogan.exceptions import (
     DeviceFallbackWarning,
     ModelFileError,
@@ -529,10 +529,13 @@ def test_what_cannot_be_saved_is_refused_and_nothing_written(
 
     noted = make_detector().fit(blob)
     noted.note = "mine"
+    misshapen = make_detector().fit(blob)
+    misshapen._sample_shape = (6,)
     for detector, error, message in (
         (make_detector(), NotFittedError, "not fitted"),
         (Mine(max_iter=2).fit(blob), TypeError, "Mine is not a detector of skanogan"),
         (noted, TypeError, "note"),
+        (misshapen, TypeError, "load would refuse.*Shapes"),
         (make_detector().fit(blob).set_params(max_iter=10**30), TypeError, "max_iter"),
     ):
         with pytest.raises(error, match=message):
@@ -620,7 +623,7 @@ def test_a_failing_write_leaves_the_old_file_and_nothing_else(
     if before is not None:
         path.write_bytes(before)
     with monkeypatch.context() as patch:
-        patch.setattr(_files.os, call, refuse)
+        patch.setattr(files.os, call, refuse)
         with pytest.raises(OSError, match="No space left"):
             detector.save(path)
     assert os.listdir(tmp_path) == ([] if before is None else ["detector"])
@@ -648,7 +651,7 @@ except OSError:
 def test_a_write_that_is_cut_short_leaves_the_old_file(how, status, tmp_path):
     path = tmp_path / "detector"
     path.write_bytes(b"the old file")
-    command = [sys.executable, "-c", CUT_SHORT, _files.__file__, str(path), how]
+    command = [sys.executable, "-c", CUT_SHORT, files.__file__, str(path), how]
     assert subprocess.run(command, check=False).returncode == status
     assert path.read_bytes() == b"the old file"
     rest = [name for name in os.listdir(tmp_path) if name != "detector"]
@@ -659,7 +662,7 @@ def test_a_write_that_is_cut_short_leaves_the_old_file(how, status, tmp_path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no modes on Windows")
 def test_permissions_are_those_of_the_old_file_or_of_any_new_one(tmp_path):
-    write = runpy.run_path(_files.__file__)["write_atomically"]
+    write = runpy.run_path(files.__file__)["write_atomically"]
     (tmp_path / "plain").write_bytes(b"")
     write(tmp_path / "new", b"content")
     (tmp_path / "secret").write_bytes(b"")

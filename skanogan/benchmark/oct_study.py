@@ -1,0 +1,322 @@
+"""Retinal OCT from NORMAL scans alone, AUROC of scans: ``python -m`` this module.
+
+Needs ``oct_neh.npz``: x (n, H, W) uint8, y (0 NORMAL, 1 AMD, 2 DME), name (AMD_1002).
+The numbers in the names run through the volumes, one eye after the other, and no
+patient is named. The first half of the numbers of each class is for development; the
+second half is what is reported. Split k tests on a third of the second half's NORMAL
+scans and all of its AMD and DME scans, and trains on the other NORMAL scans of both
+halves. Thirds are runs of numbers, and no scan within 30 numbers of a test scan is
+trained on (an eye has about as many); with ``--random`` they are drawn at random, so
+that most test scans have a neighbour from the same eye among the training scans.
+
+    python -m skanogan.benchmark.oct_study oct_neh.npz
+    python -m skanogan.benchmark.oct_study oct_neh.npz --random
+    python -m skanogan.benchmark.oct_study oct_neh.npz --development
+"""
+
+import argparse
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from joblib import Parallel, delayed
+from sklearn.base import BaseEstimator
+from sklearn.decomposition import PCA
+from sklearn.ensemble import IsolationForest
+from sklearn.metrics import roc_auc_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+from tqdm.auto import tqdm
+
+from skanogan import AnoGANDetector, FAnoGANDetector, OCGANDetector
+from skanogan.benchmark._baselines import KNNDistance, MeanDistance, PCAReconstruction
+from skanogan.benchmark.retina import align_retina
+from skanogan.image import PatchDetector
+
+__all__ = ["METHODS", "Split", "detectors", "main", "numbers", "split", "study_split"]
+
+GUARD = 30
+"""Numbers about a test scan that are not trained on."""
+
+N_SPLITS = 3
+NORMAL, AMD, DME = 0, 1, 2
+
+COARSE, FINEST = 80, 160
+"""Principal components of a patch that count: those before are the retina's general
+look, in which normal eyes differ most, those after are speckle."""
+
+SEE_SCANS = ("scans as they are", "aligned scans")
+"""Kinds of input that are whole scans; the others are patches of aligned ones."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Indices of the scans to train on and to test."""
+
+    train: np.ndarray
+    test: np.ndarray
+
+
+def numbers(names: Iterable[str]) -> np.ndarray:
+    """The number in each name, as 1002 in AMD_1002.jpeg.
+
+    Parameters
+    ----------
+    names : iterable of str
+
+    Returns
+    -------
+    numbers : ndarray of int
+    """
+    found = [re.search(r"\d+", name) for name in names]
+    if not all(found):
+        raise ValueError("Every name must hold a number, as AMD_1002.jpeg does.")
+    return np.array([int(match.group()) for match in found if match])
+
+
+def split(
+    y: np.ndarray,
+    number: np.ndarray,
+    k: int,
+    *,
+    development: bool = False,
+    random: bool = False,
+) -> Split:
+    """One of the three splits, as the head of this module says.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n,)
+        0 for NORMAL, others for anomalies.
+    number : ndarray of shape (n,), int
+        Consecutive within an eye.
+    k : int
+        0, 1 or 2.
+    development : bool, default=False
+        Train and test within the first half.
+    random : bool, default=False
+        Thirds at random, and nothing left out.
+
+    Returns
+    -------
+    split : Split
+    """
+    halves: list[list[np.ndarray]] = [[], []]
+    for label in np.unique(y):
+        ordered = np.flatnonzero(y == label)
+        ordered = ordered[np.argsort(number[ordered])]
+        halves[0].append(ordered[: len(ordered) // 2])
+        halves[1].append(ordered[len(ordered) // 2 :])
+    part = halves[0 if development else 1]
+    normal, anomalies = part[0], np.concatenate(part[1:])
+    if random:
+        normal = np.random.RandomState(0).permutation(normal)
+    tested = np.array_split(normal, N_SPLITS)[k]
+    train = part[0] if development else np.flatnonzero(y == NORMAL)
+    distance = np.abs(number[train][:, None] - number[tested]).min(1)
+    kept = ~np.isin(train, tested) if random else distance > GUARD
+    return Split(train[kept], np.concatenate([tested, anomalies]))
+
+
+def finer(components: np.ndarray) -> np.ndarray:
+    """Whitened principal components without the coarse ones."""
+    return components[:, COARSE:]
+
+
+def whitened(detector: BaseEstimator) -> BaseEstimator:
+    """The detector behind whitened principal components of patches."""
+    return make_pipeline(
+        PCA(FINEST, whiten=True, svd_solver="covariance_eigh"),
+        FunctionTransformer(finer),
+        detector,
+    )
+
+
+def detectors(seed: int, memory: str) -> dict[tuple[str, str], Any]:
+    """What is compared.
+
+    Parameters
+    ----------
+    seed : int
+    memory : str
+        A folder to keep trainings in: one serves all scores.
+
+    Returns
+    -------
+    detectors : dict
+        From kind of input and name of the method to a detector of such input.
+    """
+    trees = IsolationForest(random_state=seed)
+    shared: dict[str, Any] = {"random_state": seed, "memory": memory}
+    anogan = {**shared, "max_iter": 1000}
+    f_anogan = {**anogan, "encoder_max_iter": 1000}
+    ocgan = {**shared, "mining": False}
+    found: dict[tuple[str, str], Any] = {}
+    for kind in SEE_SCANS:
+        found[kind, "PCA reconstruction"] = PCAReconstruction()
+        found[kind, "5-NN"] = KNNDistance()
+        found[kind, "IsolationForest"] = trees
+    kind = "patches"
+    found[kind, "PCA reconstruction"] = PCAReconstruction()
+    found[kind, "5-NN"] = KNNDistance()
+    found[kind, "IsolationForest"] = trees
+    for score in ("whitened", "anogan"):
+        found[kind, f"AnoGAN, {score}"] = AnoGANDetector(anomaly_score=score, **anogan)
+    for score in ("whitened", "f_anogan"):
+        detector = FAnoGANDetector(anomaly_score=score, **f_anogan)
+        found[kind, f"f-AnoGAN, {score}"] = detector
+    for score in ("whitened", "reconstruction"):
+        found[kind, f"OCGAN, {score}"] = OCGANDetector(anomaly_score=score, **ocgan)
+    kind = "whitened patches"
+    found[kind, "distance to the mean"] = MeanDistance(2)
+    found[kind, "5-NN"] = KNNDistance()
+    found[kind, "IsolationForest"] = trees
+    found[kind, "AnoGAN"] = AnoGANDetector(**anogan)
+    found[kind, "f-AnoGAN"] = FAnoGANDetector(**f_anogan)
+    for score in ("whitened", "features", "reconstruction"):
+        found[kind, f"OCGAN, {score}"] = OCGANDetector(anomaly_score=score, **ocgan)
+    return {
+        (kind, name): whitened(detector) if kind == "whitened patches" else detector
+        for (kind, name), detector in found.items()
+    }
+
+
+METHODS = tuple(detectors(0, ""))
+"""Kind of input and name of each method."""
+
+
+def study_split(
+    inputs: dict[str, np.ndarray],
+    y: np.ndarray,
+    parts: Split,
+    seed: int,
+    methods: Iterable[tuple[str, str]] = METHODS,
+) -> dict[tuple[str, str], dict[str, float]]:
+    """Train and test the methods on one split.
+
+    Parameters
+    ----------
+    inputs : dict of str to ndarray
+        Scans by kind: ``"scans as they are"`` and ``"aligned scans"``.
+    y : ndarray of shape (n,)
+        0 NORMAL, 1 AMD, 2 DME.
+    parts : Split
+    seed : int
+        Of all that is random.
+    methods : iterable of (str, str), default=METHODS
+
+    Returns
+    -------
+    figures : dict of (str, str) to dict of str to float
+        AUROC of all anomalies, of AMD and of DME; the shares of NORMAL and of other
+        test scans beyond the threshold; seconds.
+    """
+    found = {}
+    truth = y[parts.test]
+    with tempfile.TemporaryDirectory() as memory:
+        for (kind, name), detector in detectors(seed, memory).items():
+            if (kind, name) not in set(methods):
+                continue
+            images = inputs[kind if kind in SEE_SCANS else "aligned scans"]
+            height, width = images.shape[1:]
+            by_scan = PatchDetector(
+                detector,
+                patch_size=(height, width) if kind in SEE_SCANS else (height, height),
+                stride=(height, height // 4),
+                pooling="mean",
+                random_state=seed,
+            )
+            started = time.perf_counter()
+            by_scan.fit(images[parts.train])
+            decision = by_scan.decision_function(images[parts.test])
+            figures = {"seconds": time.perf_counter() - started}
+            for what, labels in (("all", (AMD, DME)), ("AMD", (AMD,)), ("DME", (DME,))):
+                rows = np.isin(truth, (NORMAL, *labels))
+                figures[what] = roc_auc_score(truth[rows] != NORMAL, -decision[rows])
+            figures["false alarms"] = np.mean(decision[truth == NORMAL] < 0)
+            figures["found"] = np.mean(decision[truth != NORMAL] < 0)
+            found[kind, name] = {what: float(v) for what, v in figures.items()}
+    return found
+
+
+def main(argv: "list[str] | None" = None) -> int:
+    """Run the study and print its table.
+
+    Parameters
+    ----------
+    argv : list of str, default=None
+        Arguments; None for those of this process.
+
+    Returns
+    -------
+    status : int
+        0.
+    """
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("data", help="oct_neh.npz")
+    parser.add_argument("--splits", default="0,1,2", help="as 0,1,2")
+    parser.add_argument("--random", action="store_true", help="thirds at random")
+    parser.add_argument("--development", action="store_true", help="the first half")
+    parser.add_argument("--only", default="", help="part of the names of methods")
+    parser.add_argument("--jobs", type=int, default=1)
+    arguments = parser.parse_args(argv)
+    with np.load(arguments.data, allow_pickle=False) as file:
+        x, y, number = file["x"], file["y"], numbers(file["name"])
+    methods = [m for m in METHODS if arguments.only in ", ".join(m)]
+    splits = [
+        split(
+            y,
+            number,
+            int(k),
+            development=arguments.development,
+            random=arguments.random,
+        )
+        for k in arguments.splits.split(",")
+    ]
+    with Parallel(n_jobs=arguments.jobs, return_as="generator") as parallel:
+        aligned = parallel(delayed(align_retina)(scan) for scan in x)
+        inputs = {
+            "scans as they are": _halved(x),
+            "aligned scans": np.stack(list(tqdm(aligned, total=len(x), desc="align"))),
+        }
+        runs = parallel(
+            delayed(study_split)(inputs, y, parts, seed, methods)
+            for seed, parts in enumerate(splits)
+        )
+        found = list(tqdm(runs, total=len(splits), desc="splits"))
+    _print_table(splits, y, found)
+    return 0
+
+
+def _halved(x: np.ndarray) -> np.ndarray:
+    n, height, width = x.shape
+    return x.reshape(n, height // 2, 2, width // 2, 2).mean((2, 4)).astype(np.float32)
+
+
+def _print_table(
+    splits: list[Split], y: np.ndarray, found: list[dict[tuple[str, str], Any]]
+) -> None:
+    for parts in splits:
+        counts = np.bincount(y[parts.test], minlength=3)
+        print(f"{len(parts.train)} NORMAL scans to train, to test {counts.tolist()}")
+    names = ("AUROC", "splits", "AMD", "DME", "false alarms", "found", "s")
+    print("\n| input | method | " + " | ".join(names) + " |")
+    print("|---" * (len(names) + 2) + "|")
+    for kind, name in found[0]:
+        runs = [run[kind, name] for run in found]
+        mean = {what: np.mean([run[what] for run in runs]) for what in runs[0]}
+        each = ", ".join(f"{run['all']:.3f}" for run in runs)
+        print(
+            f"| {kind} | {name} | {mean['all']:.3f} | {each} | {mean['AMD']:.3f} | "
+            f"{mean['DME']:.3f} | {mean['false alarms']:.3f} | {mean['found']:.3f} | "
+            f"{mean['seconds']:.0f} |"
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

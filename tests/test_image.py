@@ -1,0 +1,848 @@
+"""Whole images: patches in, scores and stitched maps out."""
+
+import pickle
+import sys
+import tracemalloc
+
+import numpy as np
+import pytest
+from sklearn.base import BaseEstimator, OutlierMixin, clone
+from sklearn.ensemble import IsolationForest
+from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
+from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import LocalOutlierFactor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import estimator_checks, get_tags
+
+from skanogan import OCGANDetector, _patches
+from skanogan._calibration import score_at_false_alarm_rate
+from skanogan._patches import Patched, blend, covered, grid, pool
+from skanogan.benchmark import stitching
+from skanogan.conformal import ConformalDetector
+from skanogan.image import PatchDetector
+from skanogan.metrics import outlier_roc_auc_scorer
+from skanogan.model_selection import NoveltyKFold
+
+
+class Flat(OutlierMixin, BaseEstimator):
+    """A detector of flat rows: minus the distance of their mean to that of all."""
+
+    def fit(self, X, y=None):
+        self.seen_ = X
+        self.mean_ = float(X.mean())
+        return self
+
+    def score_samples(self, X):
+        assert np.ndim(X) == 2
+        return -np.abs(X.mean(1) - self.mean_)
+
+
+class Framed(OutlierMixin, BaseEstimator):
+    """A detector of images whose map is the image; it brightens with `gain`."""
+
+    def __init__(self, gain=1):
+        self.gain = gain
+
+    def fit(self, X, y=None):
+        self.seen_ = X
+        return self
+
+    def score_samples(self, X):
+        assert np.ndim(X) >= 3
+        return -self.gain * X.reshape(len(X), -1).max(1).astype(float)
+
+    def anomaly_map(self, X, kind="residual"):
+        maps = self.gain * X.astype(float)
+        maps = maps if maps.ndim == 3 else maps.mean(-1)
+        return maps + {"residual": 0, "other": 100}[kind]
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        return tags
+
+
+def lower_half(image):
+    """A region of interest."""
+    inside = np.zeros(image.shape[:2], bool)
+    inside[image.shape[0] // 2 :] = True
+    return inside
+
+
+def noise(n=12, shape=(12, 16), seed=0):
+    return np.random.RandomState(seed).normal(size=(n, *shape))
+
+
+def small(estimator=None, **parameters):
+    given = {"patch_size": 4, "patches_per_image": 8, "random_state": 0}
+    estimator = Framed() if estimator is None else estimator
+    return PatchDetector(estimator, **{**given, **parameters})
+
+
+# Positions --------------------------------------------------------------------
+
+
+def test_the_grid_by_hand():
+    found = grid((9, 6), (4, 3), (3, 2))
+    # 0, 3 and then 5, not 6: the last row of patches ends with the image
+    assert np.unique(found[:, 0]).tolist() == [0, 3, 5]
+    assert np.unique(found[:, 1]).tolist() == [0, 2, 3]
+    assert len(found) == 9
+    assert found[:4].tolist() == [[0, 0], [0, 2], [0, 3], [3, 0]]
+
+
+def test_a_grid_that_fits_has_no_patch_twice():
+    assert grid((8, 4), (4, 4), (4, 4)).tolist() == [[0, 0], [4, 0]]
+    assert grid((4, 4), (4, 4), (1, 1)).tolist() == [[0, 0]]
+
+
+@pytest.mark.parametrize("shape", [(5, 5), (9, 13), (16, 7), (17, 23)])
+@pytest.mark.parametrize("stride", [(1, 1), (2, 3), (5, 4)])
+def test_every_pixel_is_covered(shape, stride):
+    times = np.zeros(shape, int)
+    for y, x in grid(shape, (5, 4), stride):
+        assert y + 5 <= shape[0]
+        assert x + 4 <= shape[1]
+        times[y : y + 5, x : x + 4] += 1
+    assert times.min() >= 1
+
+
+def test_pixels_inside_a_mask_are_counted_for_every_patch():
+    inside = np.random.RandomState(0).uniform(size=(9, 11)) < 0.4
+    found = covered(inside, (4, 3))
+    assert found.shape == (6, 9)
+    for y in range(6):
+        for x in range(9):
+            assert found[y, x] == inside[y : y + 4, x : x + 3].sum()
+
+
+def test_patches_on_the_grid_are_those_of_the_image():
+    image = np.arange(9 * 8 * 2).reshape(9, 8, 2)
+    patched = Patched(image, None, (4, 3), "image")
+    (corners, patches), *more = patched.on_grid((3, 2), 0)
+    assert not more
+    assert patches.shape == (len(corners), 4, 3, 2)
+    for (y, x), patch in zip(corners, patches, strict=True):
+        assert np.array_equal(patch, image[y : y + 4, x : x + 3])
+
+
+# Blending ---------------------------------------------------------------------
+
+
+def test_blending_by_hand():
+    # Weights sin(pi / 6)^2, 1, sin(5 pi / 6)^2 = 1/4, 1, 1/4
+    parts = [((0, 0), np.full((1, 3), 0.0)), ((0, 1), np.full((1, 3), 10.0))]
+    found = blend(parts, (1, 4), (1, 3))
+    np.testing.assert_allclose(found, [[0, 2, 8, 10]], rtol=1e-15)
+
+
+@pytest.mark.parametrize("stride", [(1, 1), (3, 2), (6, 5)])
+def test_blending_is_the_weighted_mean_of_the_maps_that_hold_a_pixel(stride):
+    rng = np.random.RandomState(0)
+    size, shape = (6, 5), (17, 19)
+    rise = np.sin(np.pi * (np.arange(6) + 0.5) / 6) ** 2
+    window = rise[:, None] * np.sin(np.pi * (np.arange(5) + 0.5) / 5) ** 2
+    corners = grid(shape, size, stride)
+    maps = rng.uniform(size=(len(corners), *size))
+    total, weights = np.zeros(shape), np.zeros(shape)
+    for (y, x), part in zip(corners, maps, strict=True):
+        total[y : y + 6, x : x + 5] += window * part
+        weights[y : y + 6, x : x + 5] += window
+    found = blend(zip(corners, maps, strict=True), shape, size)
+    np.testing.assert_allclose(found, total / weights, rtol=1e-12)
+
+
+@pytest.mark.parametrize("value", [0.1, 1 / 3, 12345.678])
+@pytest.mark.parametrize("stride", [1, 3, 8])
+def test_a_constant_stays_constant_to_the_last_bit(value, stride):
+    corners = grid((21, 30), (8, 8), (stride, stride))
+    parts = ((corner, np.full((8, 8), value)) for corner in corners)
+    assert np.unique(blend(parts, (21, 30), (8, 8))).tolist() == [value]
+
+
+def test_a_map_enters_and_leaves_without_a_seam():
+    # Two maps that could not differ more: 0 and 1
+    corners = grid((64, 96), (64, 64), (16, 16))
+    parts = [(c, np.full((64, 64), float(c[1] == 16))) for c in corners]
+    found = blend(parts, (64, 96), (64, 64))
+    jump = np.abs(np.diff(found, axis=1))
+    # Where the map of ones begins (16) and ends (80)
+    assert jump[:, [15, 79]].max() < 0.002
+    assert found.max() > 0.45
+
+
+def test_stitching_maps_of_a_trained_detector_makes_no_seams(make_ocgan):
+    images = [stitching.texture((48, 48), seed) for seed in range(6)]
+    detector = PatchDetector(
+        make_ocgan(mining=False, max_iter=50), patch_size=16, stride=4, random_state=0
+    ).fit(images)
+    grey = np.full((37, 37), stitching.GREY, np.uint8)
+    patch_map = detector.estimator_.anomaly_map(grey[None, :16, :16])[0]
+    span = np.ptp(detector.anomaly_map(images[0]))
+    blended = detector.anomaly_map(grey)
+    tiled = detector.anomaly_map(grey, stride=16)
+    # Weights of a window of 16 pixels change four times as fast as those of 64.
+    assert stitching.seams(blended, patch_map, 4) < 0.02 * span
+    assert stitching.seams(tiled, patch_map, 16) > 0.05 * span
+
+
+# Scores -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("pooling", "size", "expected"),
+    [
+        ("max", 0.1, -8),
+        ("mean", 0.1, -3.6),
+        ("top", 2, -7),
+        ("top", 0.4, -7),
+        ("top", 0.41, -17 / 3),
+        ("top", 1, -8),
+        ("top", 1.0, -3.6),
+        ("top", 99, -3.6),
+        ("quantile", 0.25, -6),
+        ("quantile", 0.5, -3),
+    ],
+)
+def test_pooling_by_hand(pooling, size, expected):
+    scores = np.array([-1.0, -8, -3, 0, -6])
+    assert pool(scores, pooling, size) == pytest.approx(expected)
+
+
+def test_the_score_is_pooled_over_the_grid():
+    image = np.zeros((12, 16))
+    image[5, 6] = 4
+    detector = small(pooling="mean", contamination=0.1).fit(noise())
+    # Strides of 2: the pixel is in rows 2 and 4, columns 4 and 6, of 5 x 7 patches
+    assert detector.score_samples(image[None])[0] == pytest.approx(-4 * 4 / 35)
+
+
+def test_images_of_different_sizes_are_scored_as_they_are_alone():
+    images = [noise(1, shape)[0] for shape in [(4, 4), (12, 16), (9, 31), (20, 5)]]
+    detector = small(contamination=0.1).fit(images)
+    together = detector.score_samples(images)
+    assert together.dtype == np.float64
+    alone = [detector.score_samples([image])[0] for image in images]
+    assert together.tolist() == alone
+
+
+def test_a_score_is_a_function_of_the_image_to_the_last_bit(make_detector):
+    images = noise(10, (24, 40)).astype(np.float32)
+    detector = PatchDetector(
+        make_detector(), patch_size=16, stride=4, patches_per_image=10, random_state=0
+    ).fit(images)
+    order = np.random.RandomState(0).permutation(10)
+    scores = detector.score_samples(images)
+    assert np.array_equal(detector.score_samples(images[order]), scores[order])
+    assert np.array_equal(detector.score_samples(list(images[:1])), scores[:1])
+    assert np.array_equal(
+        detector.anomaly_map(images[3]), [*detector.anomaly_maps(images)][3]
+    )
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        LocalOutlierFactor(novelty=True),
+        IsolationForest(n_estimators=10, random_state=0),
+        make_pipeline(
+            StandardScaler(), IsolationForest(n_estimators=10, random_state=0)
+        ),
+    ],
+    ids=lambda estimator: type(estimator).__name__,
+)
+def test_detectors_of_flat_rows_are_given_flat_patches(estimator):
+    images = noise(30, (12, 16, 3))
+    detector = small(estimator, pooling="max").fit(images)
+    assert detector.estimator_.n_features_in_ == 4 * 4 * 3
+    spotted = images[0].copy()
+    spotted[4:8, 4:8] = 6
+    assert detector.predict([spotted]) == [-1]
+    assert detector.decision_function([spotted])[0] == (
+        detector.score_samples([spotted])[0] - detector.offset_
+    )
+
+
+# What is learned from ---------------------------------------------------------
+
+
+def test_patches_keep_the_dtype_and_are_those_of_the_images():
+    images = np.arange(3 * 6 * 7, dtype=np.uint8).reshape(3, 6, 7)
+    detector = small(contamination=0.1).fit(images)
+    seen = detector.estimator_.seen_
+    assert seen.dtype == np.uint8
+    assert seen.shape == (24, 4, 4)
+    assert detector.n_patches_ == 24
+    possible = {
+        images[i, y : y + 4, x : x + 4].tobytes()
+        for i in range(3)
+        for y in range(3)
+        for x in range(4)
+    }
+    assert {patch.tobytes() for patch in seen} <= possible
+
+
+def test_no_patch_of_an_image_is_drawn_twice():
+    image = np.arange(36.0).reshape(1, 6, 6)
+    detector = small(patches_per_image=50, contamination=0.1).fit(image)
+    assert len(np.unique(detector.estimator_.seen_[:, 0, 0])) == 9
+    assert detector.n_patches_ == 9
+
+
+def test_patches_of_an_image_depend_on_the_image_alone():
+    a, b, c, d = noise(4)
+    few = small(contamination=0.1).fit([c, a]).estimator_.seen_
+    many = small(contamination=0.1).fit([a, b, c, d]).estimator_.seen_
+    assert np.array_equal(few[:8], many[16:24])
+    assert np.array_equal(few[8:], many[:8])
+    other = small(contamination=0.1, random_state=1).fit([c, a]).estimator_.seen_
+    assert not np.array_equal(other, few)
+
+
+def test_images_of_one_size_do_not_give_the_same_places():
+    images = np.tile(np.arange(12 * 16.0).reshape(12, 16), (2, 1, 1))
+    images[1] += 0.5
+    first, second = (
+        small(contamination=0.1).fit(images).estimator_.seen_.reshape(2, 8, 4, 4)
+    )
+    assert not np.array_equal(first, second - 0.5)
+
+
+def test_images_in_colour_and_of_one_channel():
+    colour = noise(6, (12, 16, 3))
+    detector = small(contamination=0.1).fit(colour)
+    assert detector.estimator_.seen_.shape == (48, 4, 4, 3)
+    assert detector.n_channels_ == 3
+    assert detector.anomaly_map(colour[0]).shape == (12, 16)
+    grey = small(contamination=0.1).fit(colour[..., :1])
+    assert grey.n_channels_ is None
+    same = small(contamination=0.1).fit(colour[..., 0])
+    assert np.array_equal(
+        grey.score_samples(colour[..., 0]), same.score_samples(colour[..., :1])
+    )
+
+
+def test_images_labelled_as_anomalies_are_not_even_read():
+    images = [*noise(3), "not there.npy"]
+    detector = small(contamination=0.1).fit(images, [1, 1, 1, -1])
+    alone = small(contamination=0.1).fit(images[:3])
+    assert np.array_equal(detector.estimator_.seen_, alone.estimator_.seen_)
+
+
+def test_a_mapped_file_is_read_where_it_lies(tmp_path):
+    rng = np.random.RandomState(0)
+    images = rng.randint(0, 255, (40, 256, 256)).astype(np.uint8)
+    np.save(tmp_path / "images.npy", images)
+    mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
+    tracemalloc.start()
+    try:
+        detector = small(contamination=0.1, stride=4).fit(mapped)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < images.nbytes / 4
+    plain = small(contamination=0.1, stride=4).fit(images)
+    assert np.array_equal(detector.estimator_.seen_, plain.estimator_.seen_)
+    assert detector.offset_ == plain.offset_
+
+
+# Files ------------------------------------------------------------------------
+
+
+def test_paths_of_arrays_are_images(tmp_path):
+    images = [noise(1, shape)[0] for shape in [(12, 16), (9, 31)] * 3]
+    for i, image in enumerate(images):
+        np.save(tmp_path / f"{i}.npy", image)
+    paths = [tmp_path / f"{i}.npy" for i in range(6)]
+    detector = small().fit([str(path) for path in paths])
+    plain = small().fit(images)
+    assert detector.offset_ == plain.offset_
+    assert np.array_equal(detector.score_samples(paths), plain.score_samples(images))
+    assert np.array_equal(detector.anomaly_map(paths[1]), plain.anomaly_map(images[1]))
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "I;16", "P", "1"])
+def test_paths_of_pictures_are_read_by_pillow(tmp_path, mode):
+    image_module = pytest.importorskip("PIL.Image")
+    pixels = np.random.RandomState(0).randint(0, 256, (12, 16)).astype(np.uint8)
+    if mode == "I;16":
+        stored = pixels.astype(np.uint16) * 200
+        image_module.fromarray(stored).save(tmp_path / "a.png")
+    elif mode == "P":
+        palette = image_module.fromarray(255 - pixels).convert("P")
+        palette.save(tmp_path / "a.png")
+        stored = np.stack([255 - pixels] * 3, -1)
+    else:
+        picture = image_module.fromarray(pixels).convert(mode)
+        picture.save(tmp_path / "a.png")
+        stored = np.array(picture.convert("L") if mode == "1" else picture)
+    detector = small(contamination=0.1, patches_per_image=999)
+    seen = detector.fit([tmp_path / "a.png"]).estimator_.seen_
+    assert seen.dtype == stored.dtype
+    plain = clone(detector).fit([stored]).estimator_.seen_
+    assert np.array_equal(seen, plain)
+
+
+def test_without_pillow_the_error_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(ImportError, match=r"a\.png needs Pillow: pip install pillow"):
+        small().fit([tmp_path / "a.png", tmp_path / "a.png"])
+
+
+def test_files_of_several_images_and_of_objects_are_refused(tmp_path):
+    image_module = pytest.importorskip("PIL.Image")
+    frames = [image_module.fromarray(np.full((9, 9), k, np.uint8)) for k in range(2)]
+    frames[0].save(tmp_path / "a.tif", save_all=True, append_images=frames[1:])
+    with pytest.raises(ValueError, match=r"a\.tif holds 2 images"):
+        small().fit([tmp_path / "a.tif"] * 2)
+    np.save(tmp_path / "a.npy", np.array([{}, {}]), allow_pickle=True)
+    with pytest.raises(ValueError, match=r"objects"):
+        small().fit([tmp_path / "a.npy"] * 2)
+
+
+# Masks ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("share", [0.5, 0.75, 1.0])
+def test_patches_are_drawn_inside_masks_only(share):
+    images = np.ones((5, 12, 16))
+    masks = np.random.RandomState(0).uniform(size=images.shape) < 0.2
+    masks[:, 5:, 7:] = True
+    images[~masks] = 0
+    detector = small(contamination=0.1, min_coverage=share, patches_per_image=999)
+    detector.fit(images, masks=masks)
+    inside = detector.estimator_.seen_.mean((1, 2))
+    assert inside.min() >= share
+    # None that has enough is missing
+    expected = sum((covered(mask, (4, 4)) >= 16 * share).sum() for mask in masks)
+    assert len(inside) == expected
+
+
+def test_of_a_small_mask_the_patches_that_hold_most_are_taken():
+    mask = np.zeros((12, 16), bool)
+    mask[3:5, 8] = True
+    image = np.where(mask, 1.0, 0.0)
+    detector = small(contamination=0.1, patches_per_image=999)
+    detector.fit([image], masks=[mask])
+    # 3 rows of corners hold both pixels, and 4 columns
+    assert detector.estimator_.seen_.sum((1, 2)).tolist() == [2] * 12
+    assert detector.score_samples([image], [mask]).tolist() == [-1]
+
+
+def test_only_patches_inside_are_scored():
+    image = np.zeros((12, 16))
+    image[0:3, 0] = 5
+    detector = small(pooling="max", contamination=0.1).fit(noise())
+    assert detector.score_samples([image]).tolist() == [-5]
+    assert detector.score_samples([image], [lower_half(image)]).tolist() == [0]
+    assert detector.score_samples([image], [None]).tolist() == [-5]
+    assert detector.score_samples([image], lower_half).tolist() == [0]
+
+
+def test_a_function_given_to_fit_is_used_for_new_images():
+    images = np.abs(noise())
+    images[:, :6] = 50
+    detector = small(pooling="max", min_coverage=1).fit(images, masks=lower_half)
+    assert detector.estimator_.seen_.max() < 50
+    assert detector.masks_ is lower_half
+    scores = detector.score_samples(images)
+    assert scores.min() > -50
+    masks = [lower_half(image) for image in images]
+    assert np.array_equal(scores, detector.score_samples(images, masks))
+    found = detector.anomaly_map(images[0])
+    assert found[:6].max() == 0
+    assert np.array_equal(found, detector.anomaly_map(images[0], masks[0]))
+    whole = detector.anomaly_map(images[0], np.ones((12, 16)))
+    assert whole[:6].min() == 50
+    again = pickle.loads(pickle.dumps(detector))
+    assert np.array_equal(again.score_samples(images), scores)
+
+
+def test_after_masks_of_the_training_images_scoring_asks_for_masks():
+    images = noise()
+    masks = [lower_half(image) for image in images]
+    detector = small().fit(images, masks=masks)
+    for method in (detector.score_samples, detector.predict):
+        with pytest.raises(ValueError, match="masks is None, but fit had masks"):
+            method(images)
+    assert detector.score_samples(images, [None] * 12).shape == (12,)
+    assert detector.fit(images).score_samples(images).shape == (12,)
+
+
+def test_fit_predict_is_fit_and_predict_with_the_same_masks():
+    images = noise()
+    masks = np.stack([lower_half(image) for image in images])
+    y = [1] * 11 + [-1]
+    labels = small().fit_predict(images, y, masks=masks)
+    expected = small().fit(images, y, masks=masks).predict(images, masks)
+    assert np.array_equal(labels, expected)
+
+
+def test_masks_may_be_files(tmp_path):
+    images = noise()
+    np.save(tmp_path / "mask.npy", 255 * lower_half(images[0]))
+    detector = small().fit(images, masks=[tmp_path / "mask.npy"] * 12)
+    assert detector.offset_ == small().fit(images, masks=lower_half).offset_
+
+
+# Maps -------------------------------------------------------------------------
+
+
+def test_an_image_of_one_patch_has_the_map_of_the_patch(make_detector):
+    images = noise(12, (16, 16))
+    detector = PatchDetector(make_detector(), patch_size=16, random_state=0).fit(images)
+    expected = detector.estimator_.anomaly_map(images[:1])[0]
+    assert np.array_equal(detector.anomaly_map(images[0]), expected)
+
+
+@pytest.mark.parametrize("stride", [1, 2, (3, 4)])
+def test_maps_that_agree_are_blended_into_themselves(stride):
+    # The map of `Framed` is the image: wherever patches overlap, they agree
+    images = noise(6, (13, 18))
+    detector = small(stride=stride).fit(images)
+    np.testing.assert_allclose(detector.anomaly_map(images[0]), images[0], rtol=1e-12)
+
+
+def test_without_maps_of_its_own_a_patch_score_stands_for_its_pixels():
+    image = np.zeros((4, 8))
+    image[:, 4:] = 3
+    detector = small(Flat(), contamination=0.1).fit(np.zeros((2, 4, 8)))
+    found = detector.anomaly_map(image, stride=4)
+    assert found.tolist() == [[0] * 4 + [3] * 4] * 4
+    # Patches from 0, 2 and 4 with 0, 1.5 and 3, of weights w, .85, .85, w
+    w = np.sin(np.pi / 8) ** 2
+    at_3 = 1.5 * (1 - w) / 1
+    assert detector.anomaly_map(image)[0, 3] == pytest.approx(at_3)
+
+
+def test_pages_of_mapped_images_are_let_go_after_reading(tmp_path, monkeypatch):
+    asked = []
+
+    class Mapping:
+        def madvise(self, advice):
+            asked.append(advice)
+
+    images = noise(6)
+    detector = small(contamination=0.1).fit(images)
+    monkeypatch.setattr(_patches, "shared_mapping", lambda image: Mapping())
+    detector.score_samples(images)
+    assert len(asked) == 6
+    detector.anomaly_map(images[0])
+    assert len(asked) == 7
+
+
+def test_a_detector_of_patches_that_is_fitted_already_goes_in_frozen():
+    images = noise()
+    fitted = Framed(gain=2).fit(images)
+    detector = small(FrozenEstimator(fitted)).fit(images)
+    np.testing.assert_allclose(detector.anomaly_map(images[0]), 2 * images[0])
+    assert fitted.seen_ is images
+
+
+def test_a_map_is_the_same_in_chunks_of_any_length(monkeypatch):
+    images = noise(6, (20, 31))
+    detector = small(contamination=0.1, stride=1).fit(images)
+    found, score = detector.anomaly_map(images[0]), detector.score_samples(images)
+    monkeypatch.setattr(_patches, "CHUNK_BYTES", 7 * 8 * 16)
+    assert np.array_equal(detector.anomaly_map(images[0]), found)
+    assert np.array_equal(detector.score_samples(images), score)
+
+
+def test_a_map_is_made_in_little_more_memory_than_its_own(monkeypatch):
+    monkeypatch.setattr(_patches, "CHUNK_BYTES", 2**16)
+    image = np.zeros((700, 700), np.uint8)
+    detector = small(patch_size=16, contamination=0.1).fit(image[None])
+    tracemalloc.start()
+    try:
+        found = detector.anomaly_map(image)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # All 7,396 patches in float64 are 15 MB
+    assert peak < found.nbytes + 2**20
+
+
+def test_a_finer_stride_for_a_map_leaves_the_detector_as_it_is():
+    images = noise()
+    detector = small(Flat(), stride=4).fit(images)
+    finer = small(Flat(), stride=1).fit(images)
+    offset = detector.offset_
+    found = detector.anomaly_map(images[0], stride=1)
+    assert np.array_equal(found, finer.anomaly_map(images[0]))
+    assert not np.array_equal(found, detector.anomaly_map(images[0]))
+    assert detector.offset_ == offset
+
+
+def test_outside_of_a_mask_nothing_looks_abnormal():
+    image = noise(1)[0]
+    mask = lower_half(image)
+    detector = small(contamination=0.1).fit([image])
+    found = detector.anomaly_map(image, mask)
+    assert found[mask].min() < 0
+    assert np.unique(found[~mask]).tolist() == [found[mask].min()]
+    found = detector.anomaly_map(np.abs(image), mask)
+    np.testing.assert_allclose(found, np.where(mask, np.abs(image), 0), rtol=1e-12)
+
+
+def test_the_kind_of_map_is_asked_of_the_detector():
+    images = noise()
+    detector = small(map_kind="other").fit(images)
+    np.testing.assert_allclose(detector.anomaly_map(images[0]), images[0] + 100)
+
+
+def test_maps_come_one_after_the_other():
+    images = noise(6)
+    detector = small(contamination=0.1).fit(images)
+    seen = []
+
+    def made():
+        for image in images:
+            seen.append(image)
+            yield image
+
+    maps = detector.anomaly_maps(made())
+    assert len(seen) == 0
+    assert np.array_equal(next(maps), detector.anomaly_map(images[0]))
+    assert len(seen) == 1
+    masks = [None, lower_half(images[0])] * 3
+    found = list(detector.anomaly_maps(images, masks))
+    assert np.array_equal(found[0], detector.anomaly_map(images[0]))
+    assert np.array_equal(found[1], detector.anomaly_map(images[1], lower_half))
+
+
+# Threshold --------------------------------------------------------------------
+
+
+def test_false_alarms_are_those_of_images_held_out():
+    rates = []
+    for seed in range(30):
+        # Some images are brighter than others, and patches of one image alike
+        rng = np.random.RandomState(seed)
+        images = noise(260, (6, 6), seed) + rng.normal(size=(260, 1, 1))
+        detector = small(Flat(), stride=4, random_state=seed).fit(images[:60])
+        rates.append(np.mean(detector.predict(images[60:]) == -1))
+    error = np.std(rates) / np.sqrt(len(rates))
+    # 12 images are held out: the rate of one fit varies widely, their mean does not
+    assert 0.05 - 3 * error < np.mean(rates) < 0.05 + 3 * error
+
+
+def test_the_threshold_is_that_of_the_images_that_were_not_learned_from():
+    images = np.arange(40.0)[:, None, None] + np.zeros((40, 6, 6))
+    detector = small(Flat()).fit(images)
+    learned = np.unique(detector.estimator_.seen_)
+    held_out = np.setdiff1d(np.arange(40), learned)
+    assert len(held_out) == 8
+    scores = detector.score_samples(images[held_out])
+    assert detector.offset_ == score_at_false_alarm_rate(scores, 0.05)
+    more = small(Flat(), validation_fraction=0.5).fit(images)
+    assert len(np.unique(more.estimator_.seen_)) == 20
+
+
+def test_a_share_of_contamination_is_that_of_the_training_images():
+    images = noise(40)
+    detector = small(Flat(), contamination=0.2).fit(images)
+    assert detector.n_patches_ == 40 * 8
+    assert np.mean(detector.predict(images) == -1) == 0.2
+
+
+# The manners of scikit-learn --------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        "check_estimator_cloneable",
+        "check_estimator_repr",
+        "check_estimator_tags_renamed",
+        "check_valid_tag_types",
+        "check_no_attributes_set_in_init",
+        "check_mixin_order",
+        "check_do_not_raise_errors_in_init_or_set_params",
+        "check_param_validation",
+        "check_set_params",
+        "check_parameters_default_constructible",
+        "check_get_params_invariance",
+    ],
+)
+def test_checks_of_scikit_learn_that_need_no_table(check):
+    function = getattr(estimator_checks, check)
+    function("PatchDetector", small(Flat()))
+
+
+def test_fitting_changes_no_parameter():
+    inner = Framed()
+    detector = small(inner)
+    before = detector.get_params()
+    detector.fit(noise())
+    assert detector.get_params() == before
+    assert not hasattr(inner, "seen_")
+
+
+def test_it_is_a_detector_of_images():
+    tags = get_tags(small())
+    assert tags.estimator_type == "outlier_detector"
+    assert tags.input_tags.three_d_array
+    assert not tags.input_tags.two_d_array
+
+
+def test_a_grid_search_reaches_through_it(make_detector):
+    images = noise(16, (8, 8))
+    images[12:, 2:6, 2:6] = 5
+    search = GridSearchCV(
+        PatchDetector(make_detector(backbone="mlp"), patch_size=4, patches_per_image=8),
+        {"estimator__n_steps": [0, 2], "pooling": ["max", "top"]},
+        scoring=outlier_roc_auc_scorer,
+        cv=NoveltyKFold(2),
+        error_score="raise",
+    ).fit(images, np.repeat([1, -1], [12, 4]), masks=lower_half)
+    assert search.best_score_ > 0.9
+    assert search.best_estimator_.masks_ is lower_half
+
+
+def test_a_grid_search_splits_masks_with_the_images():
+    images = [noise(1, (8 + k, 9), k)[0] for k in range(8)]
+    masks = [lower_half(image) for image in images]
+    search = GridSearchCV(
+        small(Flat(), contamination=0.1),
+        {"patches_per_image": [4, 8]},
+        scoring=lambda detector, images, y=None: detector.n_patches_,
+        cv=2,
+        error_score="raise",
+    ).fit(images, masks=masks)
+    assert search.best_params_ == {"patches_per_image": 8}
+
+
+def test_conformal_thresholds_hold_for_images_of_different_sizes():
+    images = [noise(1, (8, 8 + k % 3), k)[0] for k in range(60)]
+    conformal = ConformalDetector(
+        small(Flat(), stride=4), alpha=0.1, calibration_size=0.5, random_state=0
+    ).fit(images[:40])
+    assert np.mean(conformal.predict(images[40:]) == -1) < 0.4
+    assert conformal.predict([image + 9 for image in images[:3]]).tolist() == [-1] * 3
+
+
+def test_it_is_pickled_with_what_it_learned():
+    images = noise(30, (8, 8))
+    detector = small(
+        OCGANDetector(backbone="mlp", max_iter=10, device="cpu", random_state=0)
+    ).fit(images)
+    again = pickle.loads(pickle.dumps(detector))
+    assert np.array_equal(again.predict(images), detector.predict(images))
+    assert np.array_equal(again.anomaly_map(images[0]), detector.anomaly_map(images[0]))
+
+
+def test_a_fit_that_fails_leaves_the_detector_as_it_was():
+    images = noise()
+    detector = small().fit(images)
+    before = dict(vars(detector))
+    broken = images.copy()
+    broken[:, 8] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        detector.fit(broken, masks=lower_half)
+    with pytest.raises(ValueError, match="NaN"):
+        detector.set_params(patch_size=8).fit(broken)
+    detector.set_params(patch_size=4)
+    assert vars(detector) == before
+
+
+@pytest.mark.parametrize(
+    "method", ["score_samples", "decision_function", "predict", "anomaly_maps"]
+)
+def test_it_must_be_fitted(method):
+    with pytest.raises(NotFittedError):
+        getattr(small(), method)(noise())
+    with pytest.raises(NotFittedError):
+        small().anomaly_map(noise()[0])
+
+
+# Errors -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (np.zeros((12, 16)), r"images has shape \(12, 16\).*put it in a list"),
+        (np.zeros((2, 12, 16, 3, 1)), r"images has shape \(2, 12, 16, 3, 1\)"),
+        ("image.png", r"images is one path, 'image.png': put it in a list"),
+        ([], "images holds 0 images while a minimum of 1"),
+        (np.zeros((0, 12, 16)), "images holds 0 images while a minimum of 1"),
+        (np.zeros((3, 3, 16)), r"images\[\d\] has shape \(3, 16\), smaller than"),
+        ([np.zeros(9)] * 3, r"images\[\d\] has shape \(9,\); \(H, W\) or"),
+        (np.zeros((3, 8, 8), complex), r"images\[\d\] has dtype complex128; real"),
+        (np.full((3, 8, 8), np.inf), r"images\[\d\] has pixels that are NaN or inf"),
+        (np.zeros((1, 8, 8)), r"Found 1 normal image\(s\) while a minimum of 2"),
+        (
+            [np.zeros((8, 8)), np.zeros((8, 8, 3))] * 3,
+            r"images\[\d\] has shape \(8, 8(, 3)?\), but \(H, W(, 3)?\) was expected",
+        ),
+        (
+            [np.zeros((8, 8)), np.zeros((8, 8), np.uint8)] * 3,
+            r"images\[\d\] has dtype \w+ and images\[\d\] \w+: one dtype",
+        ),
+    ],
+)
+def test_images_that_are_none_are_refused(images, message):
+    with pytest.raises(ValueError, match=message):
+        small().fit(images)
+
+
+@pytest.mark.parametrize(
+    ("masks", "message"),
+    [
+        (np.ones((11, 12, 16)), "Found 11 masks for 12 images"),
+        (np.ones((12, 16, 12)), r"mask of images\[\d+\] has shape \(16, 12\)"),
+        (np.zeros((12, 12, 16)), r"mask of images\[\d+\] is 0 everywhere"),
+        ([np.ones((12, 16, 3))] * 12, r"has shape \(12, 16, 3\)"),
+        (lambda image: image[:3], r"mask of images\[\d+\] has shape \(3, 16\)"),
+        ("masks", "masks is 'masks'; an array"),
+        (3, "masks is 3; an array"),
+    ],
+)
+def test_masks_that_do_not_fit_are_refused(masks, message):
+    with pytest.raises(ValueError, match=message):
+        small().fit(noise(), masks=masks)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"patch_size": (4, 0)}, r"patch_size=\(4, 0\): a positive integer, or"),
+        ({"patch_size": (4, 4, 3)}, r"patch_size=\(4, 4, 3\)"),
+        ({"patch_size": (4, 4.5)}, r"patch_size=\(4, 4.5\)"),
+        ({"stride": 5}, "stride=5 with patch_size=4: pixels between"),
+        ({"stride": (1, 5)}, r"stride=\(1, 5\) with patch_size=4"),
+        ({"stride": (1,)}, r"stride=\(1,\): a positive integer, or"),
+        (
+            {"pooling": "quantile", "pooling_size": 1},
+            'pooling_size=1 with pooling="quantile": a share',
+        ),
+        ({"pooling": "median"}, "'pooling' parameter"),
+        ({"contamination": 0.6}, "'contamination' parameter"),
+        ({"estimator": StandardScaler()}, "'estimator' parameter"),
+    ],
+)
+def test_parameters_that_mean_nothing_are_refused(parameters, message):
+    with pytest.raises(ValueError, match=message):
+        small().set_params(**parameters).fit(noise())
+
+
+def test_new_images_must_be_like_those_of_fit():
+    detector = small().fit(noise())
+    for call in (
+        detector.score_samples,
+        lambda images: [*detector.anomaly_maps(images)],
+    ):
+        with pytest.raises(ValueError, match=r"\[1\] has shape \(3, 9\), smaller"):
+            call([np.zeros((9, 9)), np.zeros((3, 9))])
+        with pytest.raises(ValueError, match=r"images\[0\] has shape \(9, 9, 3\), but"):
+            call([np.zeros((9, 9, 3))])
+        with pytest.raises(ValueError, match=r"images\[0\] has pixels that are NaN"):
+            call([np.full((9, 9), np.nan)])
+    with pytest.raises(ValueError, match="put it in a list"):
+        detector.anomaly_maps("image.npy")
+    with pytest.raises(ValueError, match="image has shape"):
+        detector.anomaly_map(np.zeros((2, 2)))
+    with pytest.raises(ValueError, match="stride=9"):
+        detector.anomaly_map(np.zeros((9, 9)), stride=9)
