@@ -37,9 +37,7 @@ normal = np.flatnonzero(digits.target == 8)
 others = rng.permutation(np.flatnonzero(digits.target != 8))[: len(normal) // 4]
 X = digits.data[np.concatenate([normal, others])]
 y = np.repeat([1, -1], [len(normal), len(others)])
-X, X_test, y, y_test = train_test_split(
-    X, y, test_size=0.5, stratify=y, random_state=0
-)
+X, X_test, y, y_test = train_test_split(X, y, test_size=0.5, stratify=y, random_state=0)
 
 # %%
 # A pixel of these images counts the black points in a square of 16, so that its square
@@ -99,12 +97,6 @@ for name, classifier in classifiers.items():
 # On the left all candidates, on the right the chosen one on the rows kept for the end.
 # A threshold is a point of the curve.
 figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 4.2), layout="constrained")
-kinds = [
-    ("whitened", 0.0, "o", "C0", "whitened"),
-    ("whitened", 1.0, "o", "none", "whitened, penalty"),
-    ("anogan", 0.0, "s", "C0", "anogan"),
-    ("anogan", 1.0, "s", "none", "anogan, penalty"),
-]
 names = []
 for height, k in enumerate(order):
     parameters = {n.removeprefix(prefix): v for n, v in results["params"][k].items()}
