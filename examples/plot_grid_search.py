@@ -46,21 +46,21 @@ X, X_test, y, y_test = train_test_split(X, y, test_size=0.5, stratify=y, random_
 # labels 1 and -1.
 folder = tempfile.TemporaryDirectory()
 detector = AnoGANDetector(
-    image_shape=(8, 8), max_iter=400, memory=folder.name, random_state=0
+    image_shape=(8, 8), max_iter=300, memory=folder.name, random_state=0
 )
 model = NoveltyClassifier(make_pipeline(FunctionTransformer(np.sqrt), detector))
 
 # %%
 # Eight candidates of two trainings. Each fold trains on its normal rows; AUROC is
 # measured on all of its rows.
-folds = NoveltyKFold(3, shuffle=True, random_state=0)
+folds = NoveltyKFold(5, shuffle=True, random_state=0)
 prefix = "estimator__anogandetector__"
 search = GridSearchCV(
     model,
     {
         prefix + "gradient_penalty": [0.0, 1.0],  # of training
         prefix + "anomaly_score": ["whitened", "anogan"],  # of scoring
-        prefix + "n_steps": [0, 20],
+        prefix + "n_steps": [0, 10],
     },
     scoring=outlier_roc_auc_scorer,
     cv=folds,
@@ -77,7 +77,9 @@ for k in order[::-1]:
 
 # %%
 # The threshold, by the same folds: their trainings are in the folder, so that nothing
-# is trained. The scores of anomalies reach far, hence a thousand thresholds.
+# is trained. The scores of anomalies reach far, hence a thousand thresholds. With 22
+# anomalies among the test rows, one more that is found is worth .02 of F1: that tuning
+# pays is shown on more of them in the guide.
 tuned = TunedThresholdClassifierCV(
     search.best_estimator_, scoring=outlier_f1_scorer, cv=folds, thresholds=1000
 )
@@ -98,7 +100,7 @@ for name, classifier in classifiers.items():
 # A threshold is a point of the curve.
 figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 4.2), layout="constrained")
 names = []
-for height, k in enumerate(order):
+for k in order:
     parameters = {n.removeprefix(prefix): v for n, v in results["params"][k].items()}
     names.append(
         f"{parameters['anomaly_score']}, {parameters['n_steps']} steps"
@@ -112,7 +114,7 @@ left.barh(
 )
 left.set(
     xlim=(0.5, 1.02),
-    xlabel="AUROC over three folds, and its deviation",
+    xlabel="AUROC over five folds, and its deviation",
     title="the search",
 )
 curves = {
@@ -121,14 +123,9 @@ curves = {
 }
 for name, (classifier, color, linestyle) in curves.items():
     RocCurveDisplay.from_estimator(
-        classifier,
-        X_test,
-        y_test,
-        pos_label=-1,
-        name=name,
-        ax=right,
-        curve_kwargs={"color": color, "linestyle": linestyle},
+        classifier, X_test, y_test, pos_label=-1, name=name, ax=right
     )
+    right.lines[-1].set(color=color, linestyle=linestyle)
 points = {
     "its default threshold": (search.best_estimator_, "C0", "o"),
     "its tuned threshold": (tuned, "C0", "D"),

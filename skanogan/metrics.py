@@ -16,7 +16,6 @@ import numpy as np
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import (
     average_precision_score,
-    f1_score,
     make_scorer,
     roc_auc_score,
     roc_curve,
@@ -211,11 +210,15 @@ def outlier_f1_score(y_true: Any, y_pred: Any, *, sample_weight: Any = None) -> 
         )
     if _of_one_kind(y_true == -1):
         return np.nan
-    return float(
-        f1_score(
-            y_true, y_pred, pos_label=-1, sample_weight=sample_weight, zero_division=0.0
-        )
+    # Not f1_score, which takes ten times as long: tuning a threshold asks a thousand
+    # times a fold.
+    weight = np.ones(len(y_true)) if sample_weight is None else sample_weight
+    check_consistent_length(y_true, weight)
+    anomalies, called, found = (
+        np.average(rows, weights=weight)
+        for rows in (y_true == -1, y_pred == -1, (y_true == -1) & (y_pred == -1))
     )
+    return float(2 * found / (anomalies + called)) if found else 0.0
 
 
 def _outliers(y_true: Any, y_score: Any) -> tuple[np.ndarray, np.ndarray]:

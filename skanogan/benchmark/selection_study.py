@@ -227,7 +227,7 @@ def main(argv: "list[str] | None" = None) -> int:
     threshold.add_argument("data", nargs="*", default=["digits"])
     threshold.add_argument("--classes", help="only these, as 2,3,8")
     threshold.add_argument("--seeds", default="0", help="as 0,1,2")
-    threshold.add_argument("--folds", type=int, default=3)
+    threshold.add_argument("--folds", type=int, default=5)
     memory = questions.add_parser("memory")
     memory.add_argument("--folds", type=int, default=3)
     for question in (conformal, threshold, memory):
