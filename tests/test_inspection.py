@@ -166,6 +166,12 @@ def test_flat_rows_with_their_shape_are_images(shape):
         )
 
 
+def test_a_channel_axis_of_one_may_be_there_or_not():
+    X = np.random.RandomState(0).uniform(size=(2, 4, 2))
+    display = AnomalyMapDisplay.from_predictions(X[..., None], X, X[..., None], [0, 1])
+    np.testing.assert_array_equal(display.queries, X)
+
+
 def test_images_of_different_sizes_without_reconstructions():
     X = [np.ones((4, 8)), np.ones((6, 3)), np.ones((5, 5))]
     display = AnomalyMapDisplay.from_predictions(X, None, X, [3, 1, 2])
@@ -277,6 +283,18 @@ def test_features_without_names_are_numbered():
     display = AnomalyMapDisplay.from_predictions(X, None, [[1, 2]], [0])
     labels = display.axes_[0, 0].get_yticklabels()
     assert [label.get_text() for label in labels] == ["x1", "x0"]
+
+
+def test_names_come_in_any_sequence_and_are_counted():
+    X = np.zeros((1, 2))
+    names = np.array(["a", "b"])
+    display = AnomalyMapDisplay.from_predictions(X, X, X, [0], feature_names=names)
+    labels = display.axes_[0, 0].get_yticklabels()
+    assert [label.get_text() for label in labels] == ["a", "b"]
+    with pytest.raises(ValueError, match="3 names for 2 features"):
+        AnomalyMapDisplay.from_predictions(X, X, X, [0], feature_names=list("abc"))
+    with pytest.raises(ValueError, match="1 names for 2 features"):
+        SampleDisplay.from_predictions(X, feature_names=["a"])
 
 
 @pytest.mark.parametrize("shape", [(2, 2), (3,)])
@@ -436,8 +454,9 @@ def test_curves_by_hand():
     errors = display.validation_line_.get_xydata().tolist()
     assert errors == [[30, 0.4], [40, 0.2], [50, 0.3]]
     assert display.kept_line_.get_xdata() == [40, 40]
-    only = TrainingCurveDisplay(history=history).plot(names=["logit"])
-    assert list(only.lines_) == ["logit"]
+    for names in (["logit"], []):
+        only = TrainingCurveDisplay(history=history).plot(names=names)
+        assert list(only.lines_) == names
 
 
 @pytest.mark.parametrize(
@@ -508,6 +527,7 @@ def test_three_rows_or_fewer_keep_their_distances(n, d):
 
 @pytest.mark.parametrize("n", [4, 40])
 @pytest.mark.parametrize("rows", ["alike", "two values", "one column", "huge"])
+@pytest.mark.filterwarnings("error")
 def test_degenerate_rows_have_places(n, rows):
     embedding = np.random.RandomState(0).normal(size=(n, 3))
     embedding = {
@@ -519,6 +539,8 @@ def test_degenerate_rows_have_places(n, rows):
     display = EmbeddingDisplay.from_predictions(embedding, random_state=0)
     assert display.positions.shape == (n, 2)
     assert np.isfinite(display.positions).all()
+    if rows != "alike":
+        assert (np.ptp(display.positions, axis=0) > 0).all()
 
 
 def test_neighbours_stay_neighbours():
