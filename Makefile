@@ -6,7 +6,8 @@ STAMP := $(VENV)/.installed
 # One thread a test process: small networks are slower on two (tests run on all cores).
 TEST_THREADS := OMP_NUM_THREADS=1
 
-.PHONY: benchmark test test-defaults test-long test-oldest examples lint types check clean
+.PHONY: benchmark test test-defaults test-long test-oldest test-wheel examples docs \
+  lint types check dist clean
 
 benchmark: $(STAMP)
 	$(BIN)/python -m skanogan benchmark $(ARGS)
@@ -30,12 +31,37 @@ examples: $(STAMP)
 	for example in examples/plot_*.py; do \
 	  MPLBACKEND=agg $(TEST_THREADS) $(BIN)/python $$example || exit 1; done
 
+# The site, with the examples run; warnings are errors, and nothing is downloaded.
+docs: $(VENV)/.installed-docs
+	$(TEST_THREADS) $(BIN)/python -m sphinx -W -n --keep-going -b html $(ARGS) \
+	  docs docs/_build/html
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
 types: $(STAMP)
 	$(BIN)/mypy
+	$(BIN)/mypy --strict --follow-imports=silent tests/typing_snippet.py
+
+dist: $(STAMP)
+	rm -rf dist
+	$(BIN)/python -m build
+
+# The tests that the sdist holds, on the installed wheel, away from the checkout.
+WHEEL_TEST := build/test-wheel
+WHEEL_BIN := $(CURDIR)/.venv-wheel/bin
+test-wheel: dist
+	rm -rf $(WHEEL_TEST) && mkdir -p $(WHEEL_TEST)
+	tar -xzf dist/skanogan-*.tar.gz -C $(WHEEL_TEST) --strip-components=1
+	rm -r $(WHEEL_TEST)/skanogan
+	$(PYTHON) -m venv --clear .venv-wheel
+	$(WHEEL_BIN)/python -m pip install --quiet -c $(CONSTRAINTS) torch
+	$(WHEEL_BIN)/python -m pip install --quiet -c $(CONSTRAINTS) \
+	  "$$(echo dist/skanogan-*.whl)[test]"
+	cd $(WHEEL_TEST) && $(WHEEL_BIN)/python -I -m skanogan versions && \
+	  $(TEST_THREADS) $(WHEEL_BIN)/pytest -n auto -m "not slow and not long" \
+	  --pyargs skanogan tests README.md docs/*.md $(ARGS)
 
 check: lint types examples test
 
@@ -47,5 +73,10 @@ $(STAMP): pyproject.toml $(CONSTRAINTS)
 	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e ".[dev]"
 	touch $@
 
+$(VENV)/.installed-docs: $(STAMP)
+	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e ".[docs]"
+	touch $@
+
 clean:
-	rm -rf $(VENV) .venv-oldest .pytest_cache .ruff_cache .mypy_cache benchmark-results
+	rm -rf $(VENV) .venv-oldest .venv-wheel .pytest_cache .ruff_cache .mypy_cache \
+	  benchmark-results build dist docs/_build docs/auto_examples docs/generated

@@ -1,5 +1,6 @@
 """AnoGANDetector: the parameters of AnoGAN and how they become a model."""
 
+import os
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -9,7 +10,7 @@ from torch import nn
 from skanogan._backbone import whitening_floor
 from skanogan._base import BaseDetector
 from skanogan._compat import Interval, StrOptions
-from skanogan._gan import GAN_CONSTRAINTS, gan_parts
+from skanogan._gan import GAN_CONSTRAINTS, gan_parts, remarks_on_game
 from skanogan._inputs import Rows
 from skanogan.models._anogan import SCORES, STARTS, AnoGAN, Search
 from skanogan.models._gan import EncoderTraining
@@ -55,9 +56,9 @@ class AnoGANDetector(BaseDetector):
     image_shape : tuple of int, default=None
         (H, W) or (H, W, C) if X holds flattened images. Arrays of images need no
         `image_shape`.
-    adversarial_loss : {"cross_entropy", "hinge", "least_squares"}, \
-            default="cross_entropy"
-        The game between G and D. "cross_entropy" is the non-saturating GAN.
+    adversarial_loss : str, default="cross_entropy"
+        The game between G and D: "cross_entropy", the non-saturating GAN, "hinge" or
+        "least_squares".
     gradient_penalty : float, default=0.0
         Weight of the R1 penalty on D at real rows. Steadies training where it diverges
         or collapses, for about a third more time.
@@ -75,9 +76,9 @@ class AnoGANDetector(BaseDetector):
         Updates of the encoder that follow, if there is one (``start="encoder"``).
     batch_size : int or "auto", default="auto"
         Rows in a mini-batch; "auto" is 64 for images and 128 for tables.
-    anomaly_score : {"whitened", "anogan", "residual", "discrimination", "gan_r", \
-            "p_d"}, default="whitened"
-        What is searched for and scored; see Notes.
+    anomaly_score : str, default="whitened"
+        What is searched for and scored: "whitened", "anogan", "residual",
+        "discrimination", "gan_r" or "p_d"; see Notes.
     start : {"nearest", "encoder", "random"}, default="nearest"
         Latents that the search starts from: the nearest of `n_candidates` drawn at
         fit, in whitened features; that of an encoder, which is trained to invert the
@@ -121,6 +122,11 @@ class AnoGANDetector(BaseDetector):
         scoring trains once a fold. Nothing is kept with ``random_state=None`` or
         while a warm start goes on. The folder is read with pickle: take one that only
         you can write to.
+    checkpoint : str or path, default=None
+        A file that the training is written to after each twentieth of it, in one step.
+        A fit of the same rows with the same parameters of training goes on from there
+        and ends with the scores of one that was not interrupted. A file of another
+        training is an error, and is left as it is.
     verbose : int, default=0
         Above 0, a progress bar.
     device : str or torch.device, default="auto"
@@ -194,6 +200,8 @@ class AnoGANDetector(BaseDetector):
     array([-1, -1, -1, -1, -1])
     """
 
+    model_: AnoGAN
+
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseDetector._parameter_constraints,
         **GAN_CONSTRAINTS,
@@ -257,6 +265,7 @@ class AnoGANDetector(BaseDetector):
         scoring_dtype: str = "auto",
         warm_start: bool = False,
         memory: Any = None,
+        checkpoint: "str | os.PathLike[str] | None" = None,
         verbose: int = 0,
         device: str | torch.device = "auto",
         random_state: Any = None,
@@ -292,6 +301,7 @@ class AnoGANDetector(BaseDetector):
         self.scoring_dtype = scoring_dtype
         self.warm_start = warm_start
         self.memory = memory
+        self.checkpoint = checkpoint
         self.verbose = verbose
         self.device = device
         self.random_state = random_state
@@ -331,3 +341,8 @@ class AnoGANDetector(BaseDetector):
         if self.start != "encoder":
             parameters["encoder_max_iter"] = None
         return parameters
+
+    def _remarks(
+        self, history: list[dict[str, float]]
+    ) -> list[tuple[type[Warning], str]]:
+        return remarks_on_game(self, history)

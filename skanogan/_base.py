@@ -8,19 +8,22 @@ import math
 import os
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
+from scipy.ndimage import gaussian_filter
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, check_memory
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from skanogan._calibration import held_out_size, score_at_false_alarm_rate
+from skanogan._calibration import (
+    FALSE_ALARM_RATE,
+    held_out_size,
+    score_at_false_alarm_rate,
+)
 from skanogan._callbacks import FitTasks
 from skanogan._compat import (
     CALLBACK_ATTRIBUTES,
@@ -40,28 +43,23 @@ from skanogan._device import (
 )
 from skanogan._inputs import Rows, flatten_images, with_channels
 from skanogan._labels import normal_rows
-from skanogan._progress import progress_bar
-from skanogan._training import Diverged, Progress, train
-from skanogan._trainings import Training, cached, identity
+from skanogan._threads import at_most_threads, threads_to_score, threads_to_train
+from skanogan._trainings import Job, carry_out
 from skanogan.exceptions import (
+    BatchSizeWarning,
     CollapseWarning,
     DeviceFallbackWarning,
-    DivergenceError,
-    DivergenceWarning,
 )
 from skanogan.models import Model, _processes
 
-__all__ = ["BaseDetector"]
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
-FALSE_ALARM_RATE = 0.05
-"""What ``contamination="auto"`` aims at on new normal rows."""
+__all__ = ["BaseDetector"]
 
 REFERENCE_ROWS = 2048
 """Most training rows the scoring is prepared on (a matrix this size is decomposed), and
 most held-out rows that states are compared on."""
-
-N_RECORDS = 20
-"""Rows of `history_` for a fit."""
 
 FITTED = ("model_", "device_", "history_", "n_iter_", "offset_")
 """What training and its end set, beside what validation does."""
@@ -93,6 +91,7 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
         "scoring_dtype": [StrOptions({"auto", "float32", "float64", "bfloat16"})],
         "warm_start": ["boolean"],
         "memory": [str, os.PathLike, HasMethods("cache"), None],
+        "checkpoint": [str, os.PathLike, None],
         "verbose": ["verbose"],
         "device": [str, torch.device],
         "random_state": ["random_state"],
@@ -108,6 +107,7 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
             "scoring_dtype",
             "warm_start",
             "memory",
+            "checkpoint",
             "verbose",
             "device",
         }
@@ -125,7 +125,8 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
     contamination: float | str
     scoring_dtype: str
     warm_start: bool
-    memory: Any
+    memory: Any = None
+    checkpoint: str | os.PathLike[str] | None = None
     verbose: int
     device: str | torch.device
     random_state: Any
@@ -161,7 +162,7 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
     # Fit ----------------------------------------------------------------------
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None) -> "BaseDetector":
+    def fit(self, X: Any, y: Any = None) -> "Self":
         """Learn what normal rows look like.
 
         Parameters
@@ -176,7 +177,8 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
         Returns
         -------
         self : object
-            The fitted detector. If anything fails, it is as it was before.
+            The fitted detector. If anything fails or is interrupted, it is as it was
+            before; with a `checkpoint`, another call goes on from its last record.
         """
         before = dict(vars(self))
         try:
@@ -185,14 +187,12 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
                 return self._fit(X, y)
         except BaseException:
             # Those of callbacks are taken away by scikit-learn, which tears them down.
-            of_callbacks = {
-                k: v for k, v in vars(self).items() if k in CALLBACK_ATTRIBUTES
-            }
+            told = {k: v for k, v in vars(self).items() if k in CALLBACK_ATTRIBUTES}
             self.__dict__.clear()
             self.__dict__.update({**before, **told})
             raise
 
-    def _fit(self, X: Any, y: Any) -> "BaseDetector":
+    def _fit(self, X: Any, y: Any) -> "Self":
         warm = self.warm_start and hasattr(self, "model_")
         previous = (self.image_shape_, self.n_features_in_) if warm else None
         device = resolve_device(self.device)
@@ -209,6 +209,11 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
                 f"Found {len(normal)} row(s) with y=1 while a minimum of 2 is required "
                 f"by {type(self).__name__}: normal rows are what it learns from."
             )
+        if self.checkpoint is not None and self.random_state is None:
+            raise ValueError(
+                "checkpoint was given with random_state=None: a second fit would be "
+                "another training and could not go on. Set random_state to an integer."
+            )
         random_state = check_random_state(self.random_state)
         shape = (len(normal), *self._row_shape())
         random_state, first_shape = _processes.from_first((random_state, shape), device)
@@ -222,6 +227,13 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
         order = random_state.permutation(normal)
         n_held_out = held_out_size(len(normal), self.validation_fraction)
         held_out, kept = np.sort(order[:n_held_out]), np.sort(order[n_held_out:])
+        if isinstance(self.batch_size, Integral) and self.batch_size > len(kept):
+            warnings.warn(
+                f"batch_size={self.batch_size} with {len(kept)} rows to train on: "
+                'every batch is all of them. Set batch_size="auto" or a smaller one.',
+                BatchSizeWarning,
+                stacklevel=4,
+            )
         rows = Rows(values, self.image_shape_, device, kept)
         unseen = order[: min(n_held_out, REFERENCE_ROWS)]
         unseen_rows = Rows(values, self.image_shape_, device, unseen, resident=False)
@@ -253,15 +265,35 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
             fitted.offset_ = fitted._offset(values, normal, held_out)
             return {name: getattr(fitted, name) for name in FITTED}
 
-        tasks = FitTasks(self, self._n_records(), X, y)
-        work = _Work(model, rows, unseen_rows, seeds, tasks, ready)
-        training = self._trained(work, warm)
-        if training.warning is not None:
-            warnings.warn(training.warning, DivergenceWarning, stacklevel=4)
-        for name, value in ready(model, training.history).items():
+        job = Job(
+            model=model,
+            rows=rows,
+            held_out=unseen_rows,
+            n_updates=self._n_updates(),
+            batch_size=self._batch_size(),
+            n_iter_no_change=self._patience(),
+            seeds=seeds[1:3],
+            parameters={
+                "detector": type(self).__qualname__,
+                **self._training_parameters(),
+            },
+            advice=self._advice_on_training,
+            name=type(self).__name__,
+            verbose=self.verbose,
+            repeatable=self.random_state is not None,
+            memory=self.memory,
+            checkpoint=self.checkpoint,
+        )
+        tasks = FitTasks(self, job.n_records, X, y)
+        with at_most_threads(threads_to_train(self._row_shape(), model.n_weights)):
+            training = carry_out(job, tasks, ready)
+            fitted = ready(model, training.history)
+        for name, value in fitted.items():
             setattr(self, name, value)
+        for category, message in training.remarks + self._remarks(training.history):
+            warnings.warn(message, category, stacklevel=4)
         self._warn_of_collapse(reference)
-        tasks.fit_ends(lambda: {name: getattr(self, name) for name in FITTED})
+        tasks.fit_ends(lambda: fitted)
         return self
 
     def _make_ready(
@@ -275,38 +307,6 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
         self.model_ = model
         self.device_ = device
 
-    def _trained(self, work: "_Work", warm: bool) -> Training:
-        """Train the model, or give it the weights of the same training in the cache."""
-        model, rows = work.model, work.rows
-
-        def train() -> Training:
-            training = self._train(work)
-            state = model.state_dict()
-            training.state = {k: v.cpu().numpy() for k, v in state.items()}
-            return training
-
-        # Not where a training goes on from other weights, where nobody will ask for it
-        # again, or in several processes that would have to find it all at once.
-        again = self.random_state is not None and not warm
-        if self.memory is None or not again or _processes.n_processes() > 1:
-            return self._train(work)
-        name = identity(
-            detector=type(self).__qualname__,
-            parameters=self._training_parameters(),
-            rows=rows.digest(),
-            held_out=work.held_out.digest(),
-            seeds=work.seeds[:3].tolist(),
-            device=rows.device.type,
-        )
-        memory = self.memory
-        if isinstance(memory, os.PathLike):
-            memory = os.fspath(memory)
-        training = cached(check_memory(memory), name, train)
-        state = {k: torch.from_numpy(v.copy()) for k, v in training.state.items()}
-        model.load_state_dict(state)
-        model.rest()
-        return training
-
     def _training_parameters(self) -> dict[str, Any]:
         """Parameters that weights depend on, beside the rows and the seeds."""
         parameters: dict[str, Any] = self.get_params(deep=False)
@@ -315,59 +315,6 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
             for name, value in parameters.items()
             if name not in self._not_of_training
         }
-
-    def _train(self, work: "_Work") -> Training:
-        """Drive the training loop: collect records, draw the bar, note failures."""
-        training, progress = Training(), Progress()
-        noise_rng = torch.Generator(work.rows.device).manual_seed(int(work.seeds[2]))
-        loop = train(
-            work.model,
-            work.rows,
-            n_updates=self._n_updates(),
-            batch_size=self._batch_size(),
-            report_every=self._report_every(),
-            batch_rng=torch.Generator().manual_seed(int(work.seeds[1])),
-            noise_rng=noise_rng,
-            held_out=work.held_out.all(),
-            progress=progress,
-        )
-
-        def as_if_stopped() -> dict[str, Any]:
-            # The random stream goes on in the model that trains, and cannot be copied.
-            stopped = copy.deepcopy(work.model, {id(noise_rng): noise_rng})
-            stopped.load_state_dict(progress.kept_state)
-            stopped.finish_training()
-            return work.ready(stopped, training.history)
-
-        try:
-            with (
-                torch.enable_grad(),
-                progress_bar(
-                    type(self).__name__,
-                    self._n_updates(),
-                    self.verbose if _processes.is_first() else 0,
-                ) as report,
-            ):
-                work.tasks.record_begins()
-                for record in loop:
-                    report(record)
-                    training.history.append(record)
-                    progress.stop = work.tasks.record_ends(as_if_stopped)
-                    if not progress.stop and progress.n_iter < self._n_updates():
-                        work.tasks.record_begins()
-        except Diverged as error:
-            advice = self._advice_on_training
-            if error.kept is None:
-                raise DivergenceError(
-                    f"Training became non-finite within its first {error.update} "
-                    f"updates, before there was a state to go back to. {advice}"
-                ) from error
-            training.warning = (
-                f"Training became non-finite by update {error.update} of "
-                f"{self._n_updates()}; the detector keeps the state of update "
-                f"{error.kept}. {advice}"
-            )
-        return training
 
     def _warn_of_collapse(self, rows: Tensor) -> None:
         with torch.no_grad(), precision(self.scoring_dtype, self.device_):
@@ -421,6 +368,7 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
         Returns
         -------
         scores : ndarray of shape (n_samples,), float64
+            Negative is an outlier.
         """
         return self.score_samples(X) - self.offset_
 
@@ -435,6 +383,7 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
         Returns
         -------
         labels : ndarray of shape (n_samples,), int
+            1 or -1.
         """
         return np.where(self.decision_function(X) < 0, -1, 1)
 
@@ -455,26 +404,63 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
         """
         return self._row_by_row("reconstruct", X)
 
-    def anomaly_map(self, X: Any) -> np.ndarray:
+    def anomaly_map(
+        self, X: Any, *, kind: str = "residual", smoothing: float = 0.0
+    ) -> np.ndarray:
         """Where each row departs from the closest normal thing.
 
         Parameters
         ----------
         X : array-like
             As in `score_samples`.
+        kind : {"residual", "features"}, default="residual"
+            "residual" compares values: the absolute difference from `reconstruct(X)`.
+            "features" compares what the network makes of them. In the convolutional
+            networks built here, that is the squared length of the difference of hidden
+            activations at each position, in units of what it is for normal rows, the
+            mean over all blocks. In others, it is the absolute difference times half
+            the score's gradient: what each entry adds to the score.
+        smoothing : float, default=0.0
+            Standard deviation, in pixels, of a Gaussian that each image's map is
+            smoothed with, mirrored at the borders. Images only.
 
         Returns
         -------
-        residuals : ndarray of shape (n_samples, n_features) or (n_samples, H, W), \
-                float64
-            Absolute differences, non-negative. Tables: in standard deviations of the
-            column. Images: in halves of the training range of the pixels (0 to 2 for
-            images in that range), the mean over channels.
+        maps : ndarray of shape (n_samples, n_features) or (n_samples, H, W), float64
+            Non-negative, a function of each row alone. Residuals of tables are in
+            standard deviations of the column, those of images in halves of the training
+            range of the pixels (0 to 2 for images in that range), the mean over
+            channels. "features" has no unit; from the activations of the networks
+            built here, it is 1 on average over the normal rows it was learned from.
+
+        Raises
+        ------
+        ValueError
+            For another `kind`, and for `smoothing` below 0 or of tables.
         """
-        residuals = self._row_by_row("residual_map", X)
+        functions = {"residual": "residual_map", "features": "feature_map"}
+        if kind not in functions:
+            raise ValueError(f"kind={kind!r}: one of {sorted(functions)} was expected.")
+        check_is_fitted(self)
+        if not isinstance(smoothing, Real) or not 0 <= smoothing < math.inf:
+            raise ValueError(
+                f"smoothing={smoothing!r}: a standard deviation in pixels, of 0 or "
+                "more, was expected."
+            )
+        if smoothing and self.image_shape_ is None:
+            raise ValueError(
+                f"smoothing={smoothing!r} of a table: columns have no neighbours. Use "
+                "smoothing=0, or image_shape if the rows are images."
+            )
+        values = self._check_fitted_rows(X)
+        maps = self._in_chunks(getattr(self.model_, functions[kind]), values)
         if self.image_shape_ is None:
-            return residuals
-        return residuals.reshape(len(residuals), *self.image_shape_).mean(-1)
+            return maps
+        height, width, _ = self.image_shape_
+        maps = maps.reshape(len(maps), height, width, -1).mean(-1)
+        if smoothing:
+            maps = gaussian_filter(maps, (0, smoothing, smoothing))
+        return maps
 
     def embed(self, X: Any) -> np.ndarray:
         """Rows as the model sees them.
@@ -547,11 +533,14 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
         found: np.ndarray | None = None
         start = 0
         lowered = precision(self.scoring_dtype, self.device_)
+        shape, n_weights = self._row_shape(), self.model_.n_weights
         with torch.inference_mode(False), torch.no_grad(), lowered:
             while start < len(rows):
                 stop = min(start + length, len(rows))
+                n_threads = threads_to_score(shape, n_weights, stop - start)
                 try:
-                    part = _to_numpy(function(rows.stretch(start, stop)))
+                    with at_most_threads(n_threads):
+                        part = _to_numpy(function(rows.stretch(start, stop)))
                 except Exception as error:
                     if not is_out_of_memory(error) or stop - start == 1:
                         raise
@@ -604,11 +593,15 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
         """Of all stages of the training."""
         return self.max_iter
 
-    def _report_every(self) -> int:
-        return max(1, self._n_updates() // N_RECORDS)
+    def _patience(self) -> int | None:
+        """Updates without a lower validation error after which training ends."""
+        return None
 
-    def _n_records(self) -> int:
-        return math.ceil(self._n_updates() / self._report_every())
+    def _remarks(
+        self, history: list[dict[str, float]]
+    ) -> list[tuple[type[Warning], str]]:
+        """What a method has to say of its training."""
+        return []
 
     def _batch_size(self) -> int:
         if self.batch_size == "auto":
@@ -641,7 +634,7 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
             If the file cannot be written.
         """
         # Imported here, as it finds the detectors of the package, which stand on this.
-        from skanogan._persistence import save
+        from skanogan._persistence.detectors import save
 
         save(self, path)
 
@@ -684,18 +677,6 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
             self.model_.float()
         self.model_.to(device)
         self.device_ = device
-
-
-@dataclass(frozen=True)
-class _Work:
-    """What a training is given beside the parameters."""
-
-    model: Model
-    rows: Rows
-    held_out: Rows
-    seeds: np.ndarray
-    tasks: FitTasks
-    ready: Callable[[Model, list[dict[str, float]]], dict[str, Any]]
 
 
 def _to_numpy(rows: Tensor) -> np.ndarray:

@@ -5,7 +5,10 @@ import math
 import numpy as np
 from scipy import stats
 
-__all__ = ["held_out_size", "score_at_false_alarm_rate"]
+__all__ = ["FALSE_ALARM_RATE", "held_out_size", "score_at_false_alarm_rate"]
+
+FALSE_ALARM_RATE = 0.05
+"""What ``contamination="auto"`` aims at on new normal rows and images."""
 
 ENOUGH = 10_000
 """Held-out rows, beyond which the threshold gains less than training loses."""

@@ -1,6 +1,7 @@
 """FAnoGANDetector: the parameters of f-AnoGAN and how they become a model."""
 
-from numbers import Real
+import os
+from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import torch
@@ -9,7 +10,7 @@ from torch import nn
 from skanogan._backbone import whitening_floor
 from skanogan._base import BaseDetector
 from skanogan._compat import Interval, StrOptions
-from skanogan._gan import GAN_CONSTRAINTS, gan_parts
+from skanogan._gan import GAN_CONSTRAINTS, gan_parts, remarks_on_game
 from skanogan._inputs import Rows
 from skanogan.models._fanogan import FANOGAN_SCORES, FAnoGAN
 from skanogan.models._gan import EncoderTraining
@@ -54,9 +55,9 @@ class FAnoGANDetector(BaseDetector):
     image_shape : tuple of int, default=None
         (H, W) or (H, W, C) if X holds flattened images. Arrays of images need no
         `image_shape`.
-    adversarial_loss : {"cross_entropy", "hinge", "least_squares"}, \
-            default="cross_entropy"
-        The game between G and D. "cross_entropy" is the non-saturating GAN.
+    adversarial_loss : str, default="cross_entropy"
+        The game between G and D: "cross_entropy", the non-saturating GAN, "hinge" or
+        "least_squares".
     gradient_penalty : float, default=0.0
         Weight of the R1 penalty on D at real rows. Steadies training where it diverges
         or collapses, for about a third more time.
@@ -73,6 +74,10 @@ class FAnoGANDetector(BaseDetector):
     encoder_max_iter : int, default=2000
         Updates of the encoder that follow. The state of least error on held-out
         normal rows is kept.
+    n_iter_no_change : int, default=None
+        The encoder's training ends once its error on held-out normal rows has not
+        fallen for so many updates, as seen at twenty records of a fit. None trains to
+        the end. The state of least error is the one kept in either case.
     batch_size : int or "auto", default="auto"
         Rows in a mini-batch; "auto" is 64 for images and 128 for tables.
     encoder_learning_rate : float, default=0.001
@@ -80,9 +85,8 @@ class FAnoGANDetector(BaseDetector):
     encoder_activation : {"auto", "identity", "tanh"}, default="auto"
         Of the encoder's outputs. "auto" is tanh for the uniform prior, which lies in
         (-1, 1), and the identity for the normal one. The paper's code has tanh.
-    anomaly_score : {"whitened", "f_anogan", "residual", "discrimination", "latent"}, \
-            default="whitened"
-        See Notes.
+    anomaly_score : str, default="whitened"
+        "whitened", "f_anogan", "residual", "discrimination" or "latent"; see Notes.
     feature_weight : float, default=1.0
         The paper's kappa, in the encoder's loss and in the score "f_anogan".
     whitening_floor : float or "auto", default="auto"
@@ -108,6 +112,11 @@ class FAnoGANDetector(BaseDetector):
         scoring trains once a fold. Nothing is kept with ``random_state=None`` or
         while a warm start goes on. The folder is read with pickle: take one that only
         you can write to.
+    checkpoint : str or path, default=None
+        A file that the training is written to after each twentieth of it, in one step.
+        A fit of the same rows with the same parameters of training goes on from there
+        and ends with the scores of one that was not interrupted. A file of another
+        training is an error, and is left as it is.
     verbose : int, default=0
         Above 0, a progress bar.
     device : str or torch.device, default="auto"
@@ -173,8 +182,11 @@ class FAnoGANDetector(BaseDetector):
     array([-1, -1, -1, -1, -1])
     """
 
+    model_: FAnoGAN
+
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseDetector._parameter_constraints,
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), None],
         **GAN_CONSTRAINTS,
         "encoder_learning_rate": [Interval(Real, 0, None, closed="neither")],
         "encoder_activation": [StrOptions({"auto", "identity", "tanh"})],
@@ -207,6 +219,7 @@ class FAnoGANDetector(BaseDetector):
         averaging: float = 0.999,
         max_iter: int = 2000,
         encoder_max_iter: int = 2000,
+        n_iter_no_change: int | None = None,
         batch_size: int | str = "auto",
         encoder_learning_rate: float = 1e-3,
         encoder_activation: str = "auto",
@@ -218,6 +231,7 @@ class FAnoGANDetector(BaseDetector):
         scoring_dtype: str = "auto",
         warm_start: bool = False,
         memory: Any = None,
+        checkpoint: "str | os.PathLike[str] | None" = None,
         verbose: int = 0,
         device: str | torch.device = "auto",
         random_state: Any = None,
@@ -237,6 +251,7 @@ class FAnoGANDetector(BaseDetector):
         self.averaging = averaging
         self.max_iter = max_iter
         self.encoder_max_iter = encoder_max_iter
+        self.n_iter_no_change = n_iter_no_change
         self.batch_size = batch_size
         self.encoder_learning_rate = encoder_learning_rate
         self.encoder_activation = encoder_activation
@@ -248,6 +263,7 @@ class FAnoGANDetector(BaseDetector):
         self.scoring_dtype = scoring_dtype
         self.warm_start = warm_start
         self.memory = memory
+        self.checkpoint = checkpoint
         self.verbose = verbose
         self.device = device
         self.random_state = random_state
@@ -274,3 +290,11 @@ class FAnoGANDetector(BaseDetector):
 
     def _n_updates(self) -> int:
         return self.max_iter + self.encoder_max_iter
+
+    def _remarks(
+        self, history: list[dict[str, float]]
+    ) -> list[tuple[type[Warning], str]]:
+        return remarks_on_game(self, history)
+
+    def _patience(self) -> int | None:
+        return self.n_iter_no_change

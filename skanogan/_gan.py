@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from skanogan._backbone import check_hidden_layer_sizes, is_convolutional
 from skanogan._compat import Interval, StrOptions
+from skanogan.exceptions import DiscriminatorWinsWarning
 from skanogan.models import _autoencoder as autoencoder
 from skanogan.models import _networks as networks
 from skanogan.models._gan import EncoderTraining, GANParts, Training
@@ -19,7 +20,11 @@ from skanogan.models._networks import Discriminator
 from skanogan.models._prior import PRIORS, Prior
 from skanogan.models._scaling import Scaling
 
-__all__ = ["GAN_CONSTRAINTS", "GANParameters", "gan_parts"]
+__all__ = ["GAN_CONSTRAINTS", "GANParameters", "gan_parts", "remarks_on_game"]
+
+WON = 8.0
+"""Mean logit of real rows less that of drawn ones, from which on D has won: odds of
+3,000 to one. Trainings that go well end between 0 and 4."""
 
 GAN_CONSTRAINTS: dict[str, list[Any]] = {
     "backbone": [StrOptions({"auto", "mlp", "convolutional"})],
@@ -145,6 +150,38 @@ def gan_parts(
         encoder,
         encoder_training,
     )
+
+
+def remarks_on_game(
+    parameters: GANParameters, history: list[dict[str, float]]
+) -> list[tuple[type[Warning], str]]:
+    """What there is to say of how the GAN's training ended.
+
+    Parameters
+    ----------
+    parameters : GANParameters
+        A detector.
+    history : list of dict
+        Of its training.
+
+    Returns
+    -------
+    remarks : list of (type of Warning, str)
+    """
+    of_gan = [record for record in history if "real_logit" in record]
+    # The logits of the other losses are not log odds.
+    if not of_gan or parameters.adversarial_loss != "cross_entropy":
+        return []
+    lead = of_gan[-1]["real_logit"] - of_gan[-1]["drawn_logit"]
+    if lead < WON:
+        return []
+    message = (
+        f"The discriminator has won: at the end the mean logit of real rows was "
+        f"{lead:.1f} above that of drawn ones, and the generator learns little from "
+        f"{WON:g} on. "
+        "Set gradient_penalty=1, lower learning_rate, or train on more rows."
+    )
+    return [(DiscriminatorWinsWarning, message)]
 
 
 def _latent_dim(

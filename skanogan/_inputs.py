@@ -12,7 +12,7 @@ from torch import Tensor
 
 from skanogan.models._scaling import Scaling
 
-__all__ = ["Rows", "flatten_images", "with_channels"]
+__all__ = ["Rows", "flatten_images", "shared_mapping", "with_channels"]
 
 RESIDENT_BYTES = {"cpu": 64 * 2**20}
 """Training rows up to this size are made tensors at once; larger ones batch by batch,
@@ -60,7 +60,7 @@ class Rows:
         self._values = values
         self._image_shape = image_shape
         self._indices = indices
-        self._mapping = _shared_mapping(values)
+        self._mapping = shared_mapping(values)
         row_bytes = values.dtype.itemsize * values.shape[1]
         limit = RESIDENT_BYTES.get(device.type, RESIDENT_BYTES_ELSEWHERE)
         self._resident: Tensor | None = None
@@ -171,7 +171,7 @@ def _for_torch(rows: np.ndarray) -> np.ndarray:
     return rows.astype(dtype, order="C", copy=not fresh)
 
 
-def _shared_mapping(values: np.ndarray) -> "mmap.mmap | None":
+def shared_mapping(values: np.ndarray) -> "mmap.mmap | None":
     """The mapped file behind an array, if its pages can be let go and read again."""
     if not hasattr(mmap, "MADV_DONTNEED"):  # Windows
         return None

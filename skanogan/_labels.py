@@ -9,7 +9,13 @@ from sklearn.utils.validation import check_consistent_length, column_or_1d
 __all__ = ["check_labels", "normal_rows"]
 
 
-def check_labels(y: Any, X: Any = None, *, both: bool = True) -> np.ndarray:
+def check_labels(
+    y: Any,
+    X: Any = None,
+    *,
+    needed: tuple[int, ...] = (1, -1),
+    numbered: bool | None = None,
+) -> np.ndarray:
     """Labels as an array of 1 and -1, or an error that says how to get there.
 
     Parameters
@@ -17,8 +23,11 @@ def check_labels(y: Any, X: Any = None, *, both: bool = True) -> np.ndarray:
     y : array-like of shape (n,)
     X : array-like of shape (n, ...), default=None
         What they are the labels of.
-    both : bool, default=True
-        Whether there must be an anomaly beside the normal rows.
+    needed : tuple of int, default=(1, -1)
+        Labels that must be there.
+    numbered : bool, default=None
+        Whether 0 and 1 are understood as well, as scikit-learn numbers the classes -1
+        and 1. None, where it is not for the user to say.
 
     Returns
     -------
@@ -27,22 +36,29 @@ def check_labels(y: Any, X: Any = None, *, both: bool = True) -> np.ndarray:
     Raises
     ------
     ValueError
-        For other labels, other lengths, or where one of the two is missing.
+        For other labels, other lengths, or where one that is needed is missing.
     """
     if y is None:
         raise ValueError("y is None; labels were expected, 1 normal and -1 anomaly.")
     labels = column_or_1d(y)
     if X is not None:
         check_consistent_length(X, labels)
-    values = np.unique(labels).tolist()
-    if not set(values) <= {-1, 1}:
-        raise ValueError(
-            f"y holds {values[:5]}; 1 for normal rows and -1 for anomalies was "
-            "expected. Convert with np.where(is_anomaly, -1, 1)."
+    values = set(np.unique(labels).tolist())
+    if numbered and values <= {0, 1}:
+        labels, values = np.where(labels == 0, -1, 1), {2 * v - 1 for v in values}
+    if not values <= {-1, 1}:
+        ask = (
+            " Inside of what numbers the classes, as ensembles of scikit-learn do, set "
+            "anomaly_label=0."
         )
-    if 1 not in values:
+        raise ValueError(
+            f"y holds {sorted(values)[:5]}; 1 for normal rows and -1 for anomalies was "
+            "expected. Convert with np.where(is_anomaly, -1, 1)."
+            f"{ask if numbered is False else ''}"
+        )
+    if 1 in needed and 1 not in values:
         raise ValueError("y holds no 1: a normal row was expected.")
-    if both and -1 not in values:
+    if -1 in needed and -1 not in values:
         raise ValueError(
             "y holds no -1: an anomaly was expected, to measure what is found."
         )

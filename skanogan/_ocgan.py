@@ -1,6 +1,7 @@
 """OCGANDetector: the parameters of OCGAN and how they become a model."""
 
 import math
+import os
 from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any, ClassVar
@@ -107,9 +108,9 @@ class OCGANDetector(BaseDetector):
         reconstructions. The latter, with neither latent discriminator nor mining, is
         the adversarial convolutional auto-encoder (aCAE) that the AnoGAN paper compares
         with.
-    adversarial_loss : {"cross_entropy", "hinge", "least_squares"}, \
-            default="cross_entropy"
-        The two games with the discriminators.
+    adversarial_loss : str, default="cross_entropy"
+        The two games with the discriminators: "cross_entropy", "hinge" or
+        "least_squares".
     reconstruction_weight : float, default=100.0
         Weight of the mean squared error against the two adversarial losses.
     latent_weight : float, default=1.0
@@ -137,11 +138,15 @@ class OCGANDetector(BaseDetector):
     max_iter : int, default=1000
         Updates of each network. A budget of updates, not of epochs: time and quality
         hardly depend on the number of rows.
+    n_iter_no_change : int, default=None
+        Training ends once the error on held-out normal rows has not fallen for so many
+        updates, as seen at twenty records of a fit. None trains to the end. The state
+        of least error is the one kept in either case.
     batch_size : int or "auto", default="auto"
         Rows in a mini-batch; "auto" is 64 for images and 128 for tables.
-    anomaly_score : {"whitened", "reconstruction", "features", "visual", "latent", \
-            "classifier"}, default="whitened"
-        See Notes.
+    anomaly_score : str, default="whitened"
+        "whitened", "reconstruction", "features", "visual", "latent" or "classifier";
+        see Notes.
     whitening_floor : float or "auto", default="auto"
         Share of the mean variance added to every direction before whitening. "auto" is
         0.1 for images, where the features are many and alike, and 0.001 for tables.
@@ -166,6 +171,11 @@ class OCGANDetector(BaseDetector):
         scoring trains once a fold. Nothing is kept with ``random_state=None`` or
         while a warm start goes on. The folder is read with pickle: take one that only
         you can write to.
+    checkpoint : str or path, default=None
+        A file that the training is written to after each twentieth of it, in one step.
+        A fit of the same rows with the same parameters of training goes on from there
+        and ends with the scores of one that was not interrupted. A file of another
+        training is an error, and is left as it is.
     verbose : int, default=0
         Above 0, a progress bar.
     device : str or torch.device, default="auto"
@@ -236,8 +246,11 @@ class OCGANDetector(BaseDetector):
     array([-1, -1, -1, -1, -1])
     """
 
+    model_: OCGAN
+
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseDetector._parameter_constraints,
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), None],
         "backbone": [StrOptions({"auto", "mlp", "convolutional"})],
         "hidden_layer_sizes": [tuple, list],
         "n_filters": [Interval(Integral, 1, None, closed="left")],
@@ -315,6 +328,7 @@ class OCGANDetector(BaseDetector):
         beta_1: float = 0.5,
         averaging: float = 0.99,
         max_iter: int = 1000,
+        n_iter_no_change: int | None = None,
         batch_size: int | str = "auto",
         anomaly_score: str = "whitened",
         whitening_floor: float | str = "auto",
@@ -323,6 +337,7 @@ class OCGANDetector(BaseDetector):
         scoring_dtype: str = "auto",
         warm_start: bool = False,
         memory: Any = None,
+        checkpoint: "str | os.PathLike[str] | None" = None,
         verbose: int = 0,
         device: str | torch.device = "auto",
         random_state: Any = None,
@@ -352,6 +367,7 @@ class OCGANDetector(BaseDetector):
         self.beta_1 = beta_1
         self.averaging = averaging
         self.max_iter = max_iter
+        self.n_iter_no_change = n_iter_no_change
         self.batch_size = batch_size
         self.anomaly_score = anomaly_score
         self.whitening_floor = whitening_floor
@@ -360,6 +376,7 @@ class OCGANDetector(BaseDetector):
         self.scoring_dtype = scoring_dtype
         self.warm_start = warm_start
         self.memory = memory
+        self.checkpoint = checkpoint
         self.verbose = verbose
         self.device = device
         self.random_state = random_state
@@ -453,3 +470,6 @@ class OCGANDetector(BaseDetector):
         if self.latent_dim != "auto":
             return int(self.latent_dim)
         return 16 if convolutional else min(max(math.prod(row_shape) // 2, 1), 64)
+
+    def _patience(self) -> int | None:
+        return self.n_iter_no_change

@@ -17,6 +17,7 @@ PACKAGES = (
     "numpy",
     "scipy",
     "joblib",
+    "safetensors",
     "tqdm",
     "matplotlib",
     "pandas",

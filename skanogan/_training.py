@@ -162,7 +162,8 @@ def train(
     positions = shuffled_batches(len(rows), batch_size, batch_rng)
     # The order of the rows is that of the seed: batches that were seen are passed over.
     positions = itertools.islice(positions, progress.n_iter, None)
-    for update in range(progress.n_iter + 1, n_updates + 1):
+    last = progress.n_iter if progress.stop else n_updates
+    for update in range(progress.n_iter + 1, last + 1):
         with _processes.own_rows(next(positions), model) as own:
             losses = _processes.weighted(model.train_step(rows.batch(own)))
         # Sums stay on the device: reading them each time would stall it.

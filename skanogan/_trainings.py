@@ -1,91 +1,238 @@
-"""Trainings that are told apart by all they depend on, and kept in a joblib cache."""
+"""A training: done, gone on with from a file, or found in a cache."""
 
-import hashlib
-import inspect
+import copy
+import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import sklearn
 import torch
 from joblib import Memory
-from torch import nn
+from sklearn.utils.validation import check_memory
 
-__all__ = ["Training", "cached", "identity"]
+from skanogan._callbacks import FitTasks
+from skanogan._identity import arrays, digest, identity
+from skanogan._inputs import Rows
+from skanogan._persistence import checkpoint
+from skanogan._progress import progress_bar
+from skanogan._training import Diverged, Progress, train
+from skanogan.exceptions import DivergenceError, DivergenceWarning
+from skanogan.models import Model, _processes
+
+__all__ = ["Job", "Training", "carry_out"]
+
+N_RECORDS = 20
+"""Rows of `history_` for a fit."""
+
+History = list[dict[str, float]]
+Remark = tuple[type[Warning], str]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training to be done.
+
+    Parameters
+    ----------
+    model : Model
+        On its device, with its first weights.
+    rows, held_out : Rows
+        To train on, and to compare states on.
+    n_updates, batch_size : int
+    n_iter_no_change : int or None
+        Updates without a lower validation error after which it ends.
+    seeds : ndarray of shape (2,)
+        Of the batches, and of the noise.
+    parameters : dict
+        What it depends on beside all this.
+    advice : str
+        What to change when it diverges.
+    name : str
+        For the progress bar.
+    verbose : int
+    repeatable : bool
+        Whether the same training may be asked for again.
+    memory, checkpoint : object
+        The detector's parameters.
+    """
+
+    model: Model
+    rows: Rows
+    held_out: Rows
+    n_updates: int
+    batch_size: int
+    n_iter_no_change: int | None
+    seeds: np.ndarray
+    parameters: dict[str, Any]
+    advice: str
+    name: str
+    verbose: int
+    repeatable: bool
+    memory: Any
+    checkpoint: Any
+
+    @property
+    def report_every(self) -> int:
+        """Updates between two records."""
+        return max(1, self.n_updates // N_RECORDS)
+
+    @property
+    def n_records(self) -> int:
+        """At most."""
+        return -(-self.n_updates // self.report_every)
+
+    def identity(self) -> str:
+        """Equal for trainings that end with the same weights."""
+        return identity(
+            parameters=self.parameters,
+            start=digest(arrays(self.model)),
+            rows=self.rows.digest(),
+            held_out=self.held_out.digest(),
+            seeds=self.seeds.tolist(),
+            device=self.rows.device.type,
+            n_processes=_processes.n_processes(),
+        )
 
 
 @dataclass
 class Training:
-    """What a training leaves.
+    """What a training leaves beside the trained model.
 
     Parameters
     ----------
-    state : dict of str to ndarray
-        Weights, running statistics and scaling of the trained model, where they are
-        to be kept outside of it.
     history : list of dict
         Its records.
-    warning : str or None
+    remarks : list of (type of Warning, str)
         What the user is to be told of it, each time it is used.
+    state : dict of str to ndarray
+        Weights, running statistics and scaling of the model, for the cache.
     """
 
+    history: History = field(default_factory=list)
+    remarks: list[Remark] = field(default_factory=list)
     state: dict[str, np.ndarray] = field(default_factory=dict)
-    history: list[dict[str, float]] = field(default_factory=list)
-    warning: str | None = None
-
-    def digest(self) -> str:
-        """Of the weights, to notice a file that was altered."""
-        found = hashlib.blake2b(digest_size=16)
-        for name, value in self.state.items():
-            found.update(f"{name} {value.dtype} {value.shape}".encode())
-            found.update(np.ascontiguousarray(value).data)
-        return found.hexdigest()
 
 
-def identity(**depends_on: Any) -> str:
-    """A name for a training, equal where everything that it depends on is.
+def carry_out(
+    job: Job, tasks: FitTasks, ready: Callable[[Model, History], dict[str, Any]]
+) -> Training:
+    """Train the model, or give it the weights of the same training in the cache.
 
     Parameters
     ----------
-    **depends_on : dict
-        Parameters, seeds and digests of rows. Networks count with their weights and
-        their source code. The versions of skanogan, scikit-learn and torch are added.
-
-    Returns
-    -------
-    identity : str
-    """
-    from skanogan import __version__
-
-    versions = (__version__, sklearn.__version__, torch.__version__)
-    told = hashlib.blake2b(repr(versions).encode(), digest_size=16)
-    for name, value in sorted(depends_on.items()):
-        told.update(f"{name}={_told(value)};".encode())
-    return told.hexdigest()
-
-
-def cached(memory: Memory, name: str, train: Callable[[], Training]) -> Training:
-    """The training of this name from the cache, or a new one that is put there.
-
-    Parameters
-    ----------
-    memory : joblib.Memory
-    name : str
-        Of `identity`.
-    train : callable
-        Does the training.
+    job : Job
+    tasks : FitTasks
+        Told of each record.
+    ready : callable
+        From a model whose training has ended and its records to the attributes of a
+        fitted detector, for callbacks that ask for one on the way.
 
     Returns
     -------
     training : Training
     """
-    stored = memory.cache(_train, ignore=["train"])
+    # Nothing is kept where nobody can ask for it again, nor in several processes, which
+    # would have to find it all at once.
+    if job.memory is None or not job.repeatable or _processes.n_processes() > 1:
+        return _train(job, tasks, ready)
+
+    def train_and_keep() -> Training:
+        training = _train(job, tasks, ready)
+        training.state = arrays(job.model)
+        return training
+
+    memory = job.memory
+    if isinstance(memory, os.PathLike):
+        memory = os.fspath(memory)
+    training = _cached(check_memory(memory), job.identity(), train_and_keep)
+    state = {k: torch.from_numpy(v.copy()) for k, v in training.state.items()}
+    job.model.load_state_dict(state)
+    job.model.rest()
+    return training
+
+
+def _train(
+    job: Job, tasks: FitTasks, ready: Callable[[Model, History], dict[str, Any]]
+) -> Training:
+    """Drive the training loop: collect records, draw the bar, write checkpoints."""
+    device = job.rows.device
+    noise_rng = torch.Generator(device).manual_seed(int(job.seeds[1]))
+    progress = Progress()
+    training = Training()
+    keeper = None
+    if job.checkpoint is not None:
+        keeper = checkpoint.Keeper(job.checkpoint, job.identity())
+        training.history = keeper.resume(job.model, progress, noise_rng, device)
+    loop = train(
+        job.model,
+        job.rows,
+        n_updates=job.n_updates,
+        batch_size=job.batch_size,
+        report_every=job.report_every,
+        batch_rng=torch.Generator().manual_seed(int(job.seeds[0])),
+        noise_rng=noise_rng,
+        held_out=job.held_out.all(),
+        progress=progress,
+    )
+
+    def as_if_stopped() -> dict[str, Any]:
+        # The random stream goes on in the model that trains, and cannot be copied.
+        stopped = copy.deepcopy(job.model, {id(noise_rng): noise_rng})
+        stopped.load_state_dict(progress.kept_state)
+        stopped.finish_training()
+        return ready(stopped, training.history)
+
+    verbose = job.verbose if _processes.is_first() else 0
+    try:
+        with (
+            torch.enable_grad(),
+            progress_bar(job.name, job.n_updates, verbose) as report,
+        ):
+            if not progress.stop:
+                tasks.record_begins()
+            for record in loop:
+                report(record)
+                training.history.append(record)
+                asked = tasks.record_ends(as_if_stopped)
+                settled = _has_settled(record, progress, job.n_iter_no_change)
+                progress.stop = asked or settled or progress.n_iter == job.n_updates
+                if keeper is not None:
+                    keeper.write(job.model, progress, noise_rng, training.history)
+                if not progress.stop:
+                    tasks.record_begins()
+    except Diverged as error:
+        if error.kept is None:
+            raise DivergenceError(
+                f"Training became non-finite within its first {error.update} "
+                f"updates, before there was a state to go back to. {job.advice}"
+            ) from error
+        message = (
+            f"Training became non-finite by update {error.update} of "
+            f"{job.n_updates}; the detector keeps the state of update "
+            f"{error.kept}. {job.advice}"
+        )
+        training.remarks.append((DivergenceWarning, message))
+    return training
+
+
+def _has_settled(
+    record: dict[str, float], progress: Progress, patience: int | None
+) -> bool:
+    """Whether the validation error has not fallen for that many updates."""
+    if patience is None or "validation_error" not in record or progress.kept is None:
+        return False
+    return progress.n_iter - progress.kept >= patience
+
+
+def _cached(memory: Memory, name: str, train: Callable[[], Training]) -> Training:
+    """The training of this name from the cache, or a new one that is put there."""
+    stored = memory.cache(_kept, ignore=["train"])
     # joblib computes an entry anew that it cannot read, with a warning of its own; one
     # that can be read and holds other numbers it does not notice.
-    training, digest = stored(name, train)
-    if training.digest() != digest:
+    training, written = stored(name, train)
+    if digest(training.state) != written:
         warnings.warn(
             f"The cached training {name} was altered on disk: training again.",
             stacklevel=6,
@@ -95,27 +242,6 @@ def cached(memory: Memory, name: str, train: Callable[[], Training]) -> Training
     return training
 
 
-def _train(name: str, train: Callable[[], Training]) -> tuple[Training, str]:
+def _kept(name: str, train: Callable[[], Training]) -> tuple[Training, str]:
     training = train()
-    return training, training.digest()
-
-
-def _told(value: Any) -> str:
-    """A text that is equal for values that mean the same."""
-    if isinstance(value, nn.Module):
-        kinds = {type(module) for module in value.modules()}
-        state = {k: v.cpu().numpy() for k, v in value.state_dict().items()}
-        return repr((value, sorted(map(_source, kinds)), Training(state).digest()))
-    if isinstance(value, dict):
-        return repr({key: _told(each) for key, each in sorted(value.items())})
-    return repr(value.item() if isinstance(value, np.generic) else value)
-
-
-def _source(kind: type) -> str:
-    name = f"{kind.__module__}.{kind.__qualname__}"
-    if name.startswith("torch."):
-        return name
-    try:
-        return name + inspect.getsource(kind)
-    except (OSError, TypeError):  # defined in a console
-        return name
+    return training, digest(training.state)

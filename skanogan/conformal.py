@@ -130,12 +130,14 @@ class ConformalDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n, ...)
+            Rows as the detector takes them.
         y : array-like of shape (n,), default=None
             1 normal, -1 anomaly. Labels without a -1 are ignored, as by all detectors.
 
         Returns
         -------
         self : ConformalDetector
+            Fitted.
 
         Raises
         ------
@@ -144,7 +146,8 @@ class ConformalDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
             `alpha`.
         """
         (X,) = indexable(X)
-        if np.iscomplexobj(X):
+        # Only of what is an array: a list of images of different sizes is none.
+        if hasattr(X, "dtype") and np.iscomplexobj(X):
             raise ValueError("Complex data not supported: got complex X.")
         normal = normal_rows(y, _num_samples(X))
         if isinstance(self.estimator, FrozenEstimator):
@@ -183,6 +186,7 @@ class ConformalDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n, ...)
+            As in `fit`.
 
         Returns
         -------
@@ -204,12 +208,14 @@ class ConformalDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n, ...)
+            The batch.
         false_discovery_rate : float, default=0.1
             Between 0 and 1.
 
         Returns
         -------
         selected : ndarray of bool of shape (n,)
+            True for the rows called anomalies.
         """
         if not 0 < false_discovery_rate < 1:
             raise ValueError(
@@ -225,6 +231,7 @@ class ConformalDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n, ...)
+            As in `fit`.
 
         Returns
         -------
@@ -240,6 +247,7 @@ class ConformalDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n, ...)
+            As in `fit`.
 
         Returns
         -------
@@ -254,10 +262,12 @@ class ConformalDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n, ...)
+            As in `fit`.
 
         Returns
         -------
         labels : ndarray of shape (n,)
+            1 or -1.
         """
         return np.where(self.decision_function(X) < 0, -1, 1)
 

@@ -22,7 +22,7 @@ try:
     from dask.delayed import Delayed, delayed
     from dask.system import CPU_COUNT
     from distributed import Client, get_client, get_worker
-    from distributed.comm import get_address_host
+    from distributed.comm.addressing import get_address_host
 except ImportError as error:
     raise ImportError(
         "skanogan.distributed needs dask and distributed. Install them with "

@@ -3,8 +3,11 @@
 from sklearn.exceptions import ConvergenceWarning
 
 __all__ = [
+    "BatchSizeWarning",
+    "CheckpointError",
     "CollapseWarning",
     "DeviceFallbackWarning",
+    "DiscriminatorWinsWarning",
     "DivergenceError",
     "DivergenceWarning",
     "ModelFileError",
@@ -14,6 +17,14 @@ __all__ = [
 
 class CollapseWarning(ConvergenceWarning):
     """The generator draws nearly the same row for every latent."""
+
+
+class DiscriminatorWinsWarning(ConvergenceWarning):
+    """The discriminator tells drawn rows from real ones without fail."""
+
+
+class BatchSizeWarning(UserWarning):
+    """A batch was to have more rows than there are to train on."""
 
 
 class DivergenceWarning(ConvergenceWarning):
@@ -26,6 +37,10 @@ class DivergenceError(RuntimeError):
 
 class DeviceFallbackWarning(UserWarning):
     """A detector fitted on one device was opened on a machine without it."""
+
+
+class CheckpointError(ValueError):
+    """A checkpoint is of another training, is damaged, or cannot be written."""
 
 
 class ModelFileError(ValueError):

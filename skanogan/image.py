@@ -9,7 +9,11 @@ from sklearn.base import BaseEstimator, MetaEstimatorMixin, OutlierMixin, clone
 from sklearn.utils import Tags, check_random_state, get_tags, metadata_routing
 from sklearn.utils.validation import check_is_fitted
 
-from skanogan._calibration import held_out_size, score_at_false_alarm_rate
+from skanogan._calibration import (
+    FALSE_ALARM_RATE,
+    held_out_size,
+    score_at_false_alarm_rate,
+)
 from skanogan._compat import (
     HasMethods,
     Interval,
@@ -22,9 +26,6 @@ from skanogan._labels import normal_rows
 from skanogan._patches import Patched, blend, pool
 
 __all__ = ["PatchDetector"]
-
-FALSE_ALARM_RATE = 0.05
-"""What ``contamination="auto"`` aims at on new normal images."""
 
 
 class PatchDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
@@ -42,6 +43,8 @@ class PatchDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         (n, height, width, C) if its tag ``input_tags.three_d_array`` says that it takes
         them, as that of all detectors of this package does, and as flat rows of
         pixels otherwise (scikit-learn's own detectors, pipelines, searches).
+        A detector that has learned from patches already goes in as
+        ``FrozenEstimator(detector)``.
     patch_size : int or (int, int), default=(64, 64)
         Height and width of patches in pixels.
     stride : int, (int, int) or "auto", default="auto"
@@ -269,7 +272,7 @@ class PatchDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         patches = self._training_patches(images, kept, masks, seed)
         self.n_patches_ = len(patches)
         self._takes_images = get_tags(self.estimator).input_tags.three_d_array
-        self.estimator_ = clone(self.estimator).fit(self._as_rows(patches))
+        self.estimator_ = clone(self.estimator).fit(self._as_rows(patches), None)
         if calibrates:
             scores = self._scores(images, masks, held_out)
             self.offset_ = score_at_false_alarm_rate(scores, FALSE_ALARM_RATE)
@@ -352,6 +355,7 @@ class PatchDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         Returns
         -------
         scores : ndarray of shape (n,), float64
+            Negative is an outlier.
         """
         return self.score_samples(images, masks) - self.offset_
 
@@ -366,6 +370,7 @@ class PatchDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         Returns
         -------
         labels : ndarray of shape (n,), int
+            1 normal, -1 anomaly.
         """
         return np.where(self.decision_function(images, masks) < 0, -1, 1)
 
@@ -382,6 +387,7 @@ class PatchDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         Returns
         -------
         labels : ndarray of shape (n,), int
+            1 normal, -1 anomaly.
         """
         return self.fit(images, y, masks=masks).predict(images, masks)
 
@@ -392,7 +398,8 @@ class PatchDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
     ) -> np.ndarray:
         """Where one image departs from normal ones, pixel by pixel.
 
-        Holds in memory the map, its patches by a few hundred, and one row of them.
+        Holds in memory the map, a few hundred patches, and the weights of one row of
+        them.
 
         Parameters
         ----------

@@ -4,11 +4,16 @@ Everything takes what scikit-learn's detectors give: labels 1 (normal) and -1 (a
 and scores that are *lower* for what is more abnormal, as `decision_function` and
 `score_samples` are. Anomalies are the positive class throughout. scikit-learn's own
 ``scoring="average_precision"`` and ``"f1"`` measure how well the normal rows are found.
+
+Where there are rows of one kind only, such as rows that were trained on, the result is
+nan, with scikit-learn's `UndefinedMetricWarning`.
 """
 
+import warnings
 from typing import Any
 
 import numpy as np
+from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import (
     average_precision_score,
     f1_score,
@@ -40,10 +45,11 @@ def outlier_average_precision_score(
     Parameters
     ----------
     y_true : array-like of shape (n,)
-        1 normal, -1 anomaly; both must be there.
+        1 normal, -1 anomaly.
     y_score : array-like of shape (n,)
         Of `decision_function` or `score_samples`: lower is more abnormal.
     sample_weight : array-like of shape (n,), default=None
+        Of the rows; None for equal ones.
 
     Returns
     -------
@@ -63,6 +69,8 @@ def outlier_average_precision_score(
     0.5
     """
     is_outlier, abnormality = _outliers(y_true, y_score)
+    if _of_one_kind(is_outlier):
+        return np.nan
     return float(
         average_precision_score(is_outlier, abnormality, sample_weight=sample_weight)
     )
@@ -79,10 +87,11 @@ def outlier_roc_auc_score(
     Parameters
     ----------
     y_true : array-like of shape (n,)
-        1 normal, -1 anomaly; both must be there.
+        1 normal, -1 anomaly.
     y_score : array-like of shape (n,)
         Of `decision_function` or `score_samples`: lower is more abnormal.
     sample_weight : array-like of shape (n,), default=None
+        Of the rows; None for equal ones.
 
     Returns
     -------
@@ -101,6 +110,8 @@ def outlier_roc_auc_score(
     0.667
     """
     is_outlier, abnormality = _outliers(y_true, y_score)
+    if _of_one_kind(is_outlier):
+        return np.nan
     return float(roc_auc_score(is_outlier, abnormality, sample_weight=sample_weight))
 
 
@@ -119,7 +130,7 @@ def outlier_recall_score(
     Parameters
     ----------
     y_true : array-like of shape (n,)
-        1 normal, -1 anomaly; both must be there.
+        1 normal, -1 anomaly.
     y_score : array-like of shape (n,)
         Of `decision_function` or `score_samples`: lower is more abnormal.
     max_false_alarm_rate : float, default=0.05
@@ -127,6 +138,7 @@ def outlier_recall_score(
         one as a scorer, ``make_scorer(outlier_recall_score,
         response_method="decision_function", max_false_alarm_rate=0.01)``.
     sample_weight : array-like of shape (n,), default=None
+        Of the rows; None for equal ones.
 
     Returns
     -------
@@ -153,6 +165,8 @@ def outlier_recall_score(
             "rows, from 0 to 1, was expected."
         )
     is_outlier, abnormality = _outliers(y_true, y_score)
+    if _of_one_kind(is_outlier):
+        return np.nan
     false_alarms, found, _ = roc_curve(
         is_outlier, abnormality, sample_weight=sample_weight, drop_intermediate=False
     )
@@ -165,10 +179,11 @@ def outlier_f1_score(y_true: Any, y_pred: Any, *, sample_weight: Any = None) -> 
     Parameters
     ----------
     y_true : array-like of shape (n,)
-        1 normal, -1 anomaly; both must be there.
+        1 normal, -1 anomaly.
     y_pred : array-like of shape (n,)
         Of `predict`: 1 or -1.
     sample_weight : array-like of shape (n,), default=None
+        Of the rows; None for equal ones.
 
     Returns
     -------
@@ -186,7 +201,7 @@ def outlier_f1_score(y_true: Any, y_pred: Any, *, sample_weight: Any = None) -> 
     >>> outlier_f1_score([1, 1, 1, -1, -1], [1, 1, -1, -1, 1])
     0.5
     """
-    y_true = check_labels(y_true)
+    y_true = check_labels(y_true, needed=())
     y_pred = column_or_1d(y_pred)
     check_consistent_length(y_true, y_pred)
     if not np.isin(y_pred, (-1, 1)).all():
@@ -194,6 +209,8 @@ def outlier_f1_score(y_true: Any, y_pred: Any, *, sample_weight: Any = None) -> 
             f"y_pred holds {np.unique(y_pred)[:5].tolist()}; what predict gives, 1 or "
             "-1, was expected."
         )
+    if _of_one_kind(y_true == -1):
+        return np.nan
     return float(
         f1_score(
             y_true, y_pred, pos_label=-1, sample_weight=sample_weight, zero_division=0.0
@@ -203,9 +220,23 @@ def outlier_f1_score(y_true: Any, y_pred: Any, *, sample_weight: Any = None) -> 
 
 def _outliers(y_true: Any, y_score: Any) -> tuple[np.ndarray, np.ndarray]:
     """Which rows are anomalies, and how abnormal each is."""
-    y_true, y_score = check_labels(y_true), column_or_1d(y_score)
+    y_true, y_score = check_labels(y_true, needed=()), column_or_1d(y_score)
     check_consistent_length(y_true, y_score)
     return y_true == -1, -y_score
+
+
+def _of_one_kind(is_outlier: np.ndarray) -> bool:
+    """Whether there is nothing to tell apart, with a warning if so."""
+    one_kind = bool(is_outlier.all() or not is_outlier.any())
+    if one_kind:
+        warnings.warn(
+            f"y_true holds no {1 if is_outlier.any() else -1}: normal rows and "
+            "anomalies are needed to measure how they are told apart, and the result "
+            "is nan.",
+            UndefinedMetricWarning,
+            stacklevel=3,
+        )
+    return one_kind
 
 
 outlier_average_precision_scorer = make_scorer(

@@ -1,6 +1,7 @@
 """Cross-validation and thresholds for detectors that learn from normal rows alone."""
 
 from collections.abc import Iterator
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from sklearn.utils import Tags, get_tags, indexable
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from skanogan._compat import HasMethods, _fit_context, _safe_indexing
+from skanogan._compat import HasMethods, Interval, _fit_context, _safe_indexing
 from skanogan._labels import check_labels
 
 __all__ = ["NoveltyClassifier", "NoveltyKFold", "NoveltyShuffleSplit"]
@@ -60,6 +61,7 @@ class NoveltyKFold(StratifiedKFold):
         Parameters
         ----------
         X : array-like of shape (n, ...)
+            Only its length matters.
         y : array-like of shape (n,)
             1 normal, -1 anomaly.
         groups : object, default=None
@@ -143,6 +145,7 @@ class NoveltyShuffleSplit(StratifiedShuffleSplit):
         Parameters
         ----------
         X : array-like of shape (n, ...)
+            Only its length matters.
         y : array-like of shape (n,)
             1 normal, -1 anomaly.
         groups : object, default=None
@@ -198,13 +201,16 @@ class NoveltyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         A detector, such as `AnoGANDetector` or scikit-learn's `IsolationForest`, or a
         pipeline that ends with one. It is cloned. One that is fitted already goes in
         as ``FrozenEstimator(detector)`` and is not fitted again.
+    anomaly_label : {-1, 0}, default=-1
+        What anomalies are called. 0 inside of what numbers the classes, as ensembles
+        of scikit-learn do; -1 is understood then as well.
 
     Attributes
     ----------
     estimator_ : object
         The fitted detector.
     classes_ : ndarray of shape (2,)
-        -1 and 1.
+        -1, or 0 where anomalies are numbered so, and 1.
     n_features_in_ : int
         Only if the detector has it.
     feature_names_in_ : ndarray of str
@@ -237,10 +243,12 @@ class NoveltyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
 
     _parameter_constraints = {  # noqa: RUF012 (scikit-learn's)
         "estimator": [HasMethods(["fit", "decision_function"])],
+        "anomaly_label": [Interval(Integral, -1, 0, closed="both")],
     }
 
-    def __init__(self, estimator: Any) -> None:
+    def __init__(self, estimator: Any, *, anomaly_label: int = -1) -> None:
         self.estimator = estimator
+        self.anomaly_label = anomaly_label
 
     # The detector validates its own parameters, and a frozen one is not fitted.
     @_fit_context(prefer_skip_nested_validation=False)
@@ -250,14 +258,16 @@ class NoveltyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n, ...)
+            Rows of both kinds, as the detector takes them.
         y : array-like of shape (n,)
-            1 normal, -1 anomaly.
+            1 normal, -1 (or 0, see `anomaly_label`) anomaly.
         **fit_params : dict
             For the detector's `fit`. Those with a value a row are cut as X is.
 
         Returns
         -------
         self : NoveltyClassifier
+            Fitted.
 
         Raises
         ------
@@ -265,14 +275,15 @@ class NoveltyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             For other labels; the message says how to convert.
         """
         (X,) = indexable(X)
-        labels = check_labels(y, X, both=False)
+        numbered = self.anomaly_label == 0
+        labels = check_labels(y, X, needed=(1,), numbered=numbered)
         at = np.flatnonzero(labels == 1)
         for name, value in fit_params.items():
             if np.ndim(value) and len(value) == len(labels):
                 fit_params[name] = _safe_indexing(value, at)
         normal = _safe_indexing(X, at) if len(at) < len(labels) else X
         self.estimator_ = clone(self.estimator).fit(normal, None, **fit_params)
-        self.classes_ = np.array([-1, 1])
+        self.classes_ = np.array([min(self.anomaly_label, int(np.min(y))), 1])
         for name in ("n_features_in_", "feature_names_in_"):
             if hasattr(self.estimator_, name):
                 setattr(self, name, getattr(self.estimator_, name))
@@ -284,10 +295,12 @@ class NoveltyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n, ...)
+            As the detector takes them.
 
         Returns
         -------
         decision : ndarray of shape (n,)
+            Negative for anomalies.
         """
         check_is_fitted(self)
         return np.asarray(self.estimator_.decision_function(X))
@@ -299,10 +312,12 @@ class NoveltyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n, ...)
+            As the detector takes them.
 
         Returns
         -------
         scores : ndarray of shape (n,)
+            Lower is more abnormal.
         """
         check_is_fitted(self)
         return np.asarray(self.estimator_.score_samples(X))
@@ -313,13 +328,14 @@ class NoveltyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n, ...)
+            As the detector takes them.
 
         Returns
         -------
         labels : ndarray of shape (n,)
-            1 normal, -1 anomaly.
+            1 normal, the other of `classes_` anomaly.
         """
-        return np.where(self.decision_function(X) < 0, -1, 1)
+        return np.where(self.decision_function(X) < 0, *self.classes_)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

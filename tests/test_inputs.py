@@ -235,12 +235,12 @@ def test_pages_of_a_memmap_are_let_go_after_reading(tmp_path, monkeypatch):
         def madvise(self, advice):
             asked.append(advice)
 
-    monkeypatch.setattr(_inputs, "_shared_mapping", lambda values: Mapping())
+    monkeypatch.setattr(_inputs, "shared_mapping", lambda values: Mapping())
     rows = Rows(values, None, CPU, resident=False)
     assert np.array_equal(rows.stretch(5, 9), values[5:9])
     assert len(asked) == 1
 
 
 def test_changes_that_only_memory_holds_are_never_let_go(tmp_path):
-    assert _inputs._shared_mapping(on_disk(tmp_path, "c")) is None
-    assert _inputs._shared_mapping(np.zeros((3, 2))) is None
+    assert _inputs.shared_mapping(on_disk(tmp_path, "c")) is None
+    assert _inputs.shared_mapping(np.zeros((3, 2))) is None

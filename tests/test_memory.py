@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 import skanogan
-from skanogan import _base
+from skanogan import _trainings
 from skanogan.exceptions import DivergenceWarning
 from skanogan.metrics import outlier_roc_auc_scorer
 from skanogan.model_selection import NoveltyKFold
@@ -73,13 +73,13 @@ def cheap(detector_class, **parameters):
 def trainings(monkeypatch):
     """A list with one entry for each training that was really done."""
     done = []
-    train = _base.train
+    train = _trainings.train
 
     def counted(model, *args, **kwargs):
         done.append(type(model).__name__)
         return train(model, *args, **kwargs)
 
-    monkeypatch.setattr(_base, "train", counted)
+    monkeypatch.setattr(_trainings, "train", counted)
     return done
 
 
@@ -134,7 +134,7 @@ def test_every_parameter_is_of_training_or_said_not_to_be(detector_class):
     assert said <= named
     # Read with the parameters of each class: what is new to it counts as of training.
     elsewhere = {"image_shape", "validation_fraction", "random_state", "device"}
-    elsewhere |= {"warm_start", "memory"}
+    elsewhere |= {"warm_start", "memory", "checkpoint"}
     assert said - elsewhere <= set(OTHER_SCORING)
 
 
@@ -240,7 +240,7 @@ def test_other_code_of_an_own_network_trains_again(
     make_detector(memory=tmp_path, generator=network).fit(blob)
     assert len(trainings) == 1
     monkeypatch.setattr(
-        "skanogan._trainings.inspect.getsource", lambda kind: "another forward"
+        "skanogan._identity.inspect.getsource", lambda kind: "another forward"
     )
     make_detector(memory=tmp_path, generator=network).fit(blob)
     assert len(trainings) == 2

@@ -1,10 +1,13 @@
 """Metrics of anomalies have the right sign, for functions and for scorers."""
 
+import warnings
+
 import numpy as np
 import pytest
 from sklearn.ensemble import IsolationForest
+from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import average_precision_score, make_scorer, roc_auc_score
-from sklearn.model_selection import cross_validate
+from sklearn.model_selection import GridSearchCV, cross_validate
 
 from skanogan import metrics
 from skanogan.model_selection import NoveltyClassifier, NoveltyKFold
@@ -121,8 +124,6 @@ def test_weights_are_repetitions(name):
     ("labels", "said"),
     [
         ([0, 1, 0, 1, 1], r"y holds \[0, 1\].*np.where\(is_anomaly, -1, 1\)"),
-        ([1, 1, 1, 1, 1], "y holds no -1"),
-        ([-1, -1, -1, -1, -1], "y holds no 1"),
         (["a", "b", "a", "b", "b"], r"y holds \['a', 'b'\]"),
         (None, "y is None"),
         ([1, -1], "inconsistent numbers of samples"),
@@ -131,6 +132,30 @@ def test_weights_are_repetitions(name):
 def test_other_labels_are_refused(name, labels, said):
     with pytest.raises(ValueError, match=said):
         function(name)(labels, input_of(name))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("label", [1, -1])
+def test_rows_of_one_kind_have_no_score(name, label):
+    with pytest.warns(UndefinedMetricWarning, match=f"holds no {-label}:") as warned:
+        assert np.isnan(function(name)([label] * 5, input_of(name)))
+    assert len(warned) == 1
+
+
+def test_a_search_may_ask_for_training_scores(blobs):
+    search = GridSearchCV(
+        IsolationForest(random_state=0),
+        {"n_estimators": [5, 20]},
+        cv=NoveltyKFold(2),
+        scoring=scorer("outlier_roc_auc"),
+        return_train_score=True,
+        error_score="raise",
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        search.fit(*blobs)
+    assert np.all(search.cv_results_["mean_test_score"] > 0.9)
+    assert np.all(np.isnan(search.cv_results_["mean_train_score"]))
 
 
 def test_other_predictions_are_refused():

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from sklearn.base import clone, is_classifier
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.ensemble import IsolationForest
+from sklearn.ensemble import IsolationForest, VotingClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import RocCurveDisplay, roc_auc_score
@@ -248,6 +248,32 @@ def test_labels_that_are_not_its_own_are_refused(classifier, blobs):
     X, y = blobs
     with pytest.raises(ValueError, match=r"np.where\(is_anomaly, -1, 1\)"):
         classifier.fit(X, y == -1)
+
+
+def test_labels_may_be_numbered_where_it_is_said_that_they_are(blobs):
+    X, y = blobs
+    forest = IsolationForest(n_estimators=30, random_state=0).fit(X[y == 1])
+    classifier = NoveltyClassifier(clone(forest), anomaly_label=0)
+    numbered = (y == 1).astype(int)
+    for labels, classes in ((numbered, [0, 1]), (y, [-1, 1])):
+        classifier.fit(X, labels)
+        assert classifier.classes_.tolist() == classes
+        assert np.array_equal(
+            classifier.predict(X), np.where(forest.predict(X) == 1, *classes[::-1])
+        )
+    # As a bag may be that has drawn no anomaly.
+    classifier.fit(X[y == 1], numbered[y == 1])
+    assert classifier.classes_.tolist() == [0, 1]
+
+
+def test_numbered_labels_are_refused_otherwise_with_a_way_out(classifier, blobs):
+    X, y = blobs
+    with pytest.raises(ValueError, match=r"y holds \[0, 1\].*anomaly_label=0"):
+        VotingClassifier([("only", classifier)]).fit(X, y)
+    with pytest.raises(ValueError, match=r"y holds \[1, 2\]"):
+        NoveltyClassifier(IsolationForest(), anomaly_label=0).fit(X, (y == 1) + 1)
+    with pytest.raises(ValueError, match="'anomaly_label' parameter"):
+        NoveltyClassifier(IsolationForest(), anomaly_label=1).fit(X, y)
 
 
 def test_what_is_no_detector_is_refused(blobs):

@@ -5,7 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from skanogan._threads import at_most_threads
+from skanogan._threads import (
+    at_most_threads,
+    threads_beside_others,
+    threads_to_score,
+    threads_to_train,
+)
 
 
 @pytest.fixture
@@ -86,3 +91,32 @@ def test_threads_that_hold_in_overlapping_turns_give_back_what_was():
         assert running.result() == [1, 1, 4]
     assert torch.get_num_threads() == 4
     assert in_new_thread(torch.get_num_threads) == 4
+
+
+# How many ----------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("four")
+@pytest.mark.parametrize("row_shape", [(3,), (255,), (15, 15, 1)])
+def test_small_rows_are_trained_on_by_one_thread(row_shape):
+    assert threads_to_train(row_shape, 2**20) == 1
+    assert threads_to_train(row_shape, 2**20 + 1) == 4
+
+
+@pytest.mark.usefixtures("four")
+@pytest.mark.parametrize("row_shape", [(256,), (16, 16, 1), (8, 8, 4)])
+def test_large_rows_are_trained_on_by_all_threads(row_shape):
+    assert threads_to_train(row_shape, 1000) == 4
+    assert threads_to_score(row_shape, 1000, 1) == 4
+
+
+@pytest.mark.usefixtures("four")
+def test_few_small_rows_are_scored_by_one_thread():
+    assert threads_to_score((20,), 1000, 1024) == 1
+    assert threads_to_score((20,), 1000, 1025) == 4
+    assert threads_to_score((8, 8, 1), 1000, 10**6) == 1
+
+
+@pytest.mark.usefixtures("four")
+def test_a_thread_of_ones_own_may_use_all():
+    assert in_new_thread(threads_beside_others) == 4

@@ -3,8 +3,14 @@ import pytest
 import torch
 from torch import nn
 
+from skanogan import AnoGANDetector
 from skanogan._training import Diverged, shuffled_batches, train
-from skanogan.exceptions import DivergenceError, DivergenceWarning
+from skanogan.exceptions import (
+    BatchSizeWarning,
+    DiscriminatorWinsWarning,
+    DivergenceError,
+    DivergenceWarning,
+)
 from skanogan.models import AnoGAN, Model
 
 
@@ -366,3 +372,39 @@ def test_training_reduces_the_residual_of_normal_rows_far_from_zero(
     ]
     assert np.isfinite(residuals).all()
     assert np.mean(residuals[1]) > np.mean(residuals[0])
+
+
+def test_a_discriminator_that_wins_outright_is_told(blob):
+    # Thirty rows in sixty dimensions: D learns them by heart.
+    rows = np.random.RandomState(0).uniform(size=(30, 60))
+    detector = AnoGANDetector(max_iter=400, learning_rate=2e-3, random_state=0)
+    with pytest.warns(DiscriminatorWinsWarning, match="gradient_penalty=1"):
+        detector.fit(rows)
+    last = detector.history_[-1]
+    assert last["real_logit"] - last["drawn_logit"] >= 8
+
+
+def test_a_game_that_goes_well_is_not_remarked_upon(make_detector, blob, recwarn):
+    make_detector(max_iter=50).fit(blob)
+    assert not [w for w in recwarn if w.category is DiscriminatorWinsWarning]
+
+
+def test_a_batch_larger_than_the_rows_is_told(make_detector, blob):
+    with pytest.warns(BatchSizeWarning, match="batch_size=73 with 64 rows"):
+        make_detector(batch_size=73).fit(blob)
+
+
+def test_training_ends_when_the_validation_error_has_settled(make_ocgan, blob):
+    detector = make_ocgan(max_iter=200, learning_rate=0.5, n_iter_no_change=20)
+    detector.fit(blob)
+    errors = [record["validation_error"] for record in detector.history_]
+    least = int(np.argmin(errors))
+    every = detector.history_[0]["n_iter"]
+    assert detector.n_iter_ < 200
+    assert (len(errors) - 1 - least) * every == 20
+
+
+def test_the_encoder_alone_ends_early(make_fanogan, blob):
+    parameters = {"max_iter": 40, "encoder_max_iter": 100, "n_iter_no_change": 7}
+    detector = make_fanogan(**parameters, encoder_learning_rate=1.0).fit(blob)
+    assert 40 < detector.n_iter_ < 140

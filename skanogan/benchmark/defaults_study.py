@@ -73,6 +73,7 @@ def study_task(
     Parameters
     ----------
     task : Task
+        Any.
     seed : int
         Of the split and of the detector.
     scoring, training : bool, default=True

@@ -101,6 +101,7 @@ def study_variant(
     Parameters
     ----------
     task : Task
+        Any.
     seed : int
         Of the split and of the detector.
     parameters : dict
@@ -136,6 +137,7 @@ def study_curve(
     task : Task
         Of images.
     seed : int
+        Of the split and of the networks.
     parameters : dict
         Beside the defaults.
 
@@ -239,7 +241,9 @@ def main(argv: "list[str] | None" = None) -> int:
     return 0
 
 
-def _print_table(cells: list[tuple[str, Task, int]], found: list[dict]) -> None:
+def _print_table(
+    cells: list[tuple[str, Task, int]], found: list[dict[str, float]]
+) -> None:
     tasks = list(dict.fromkeys(task.name for _, task, _ in cells))
     for score in SCORES:
         print(f"\nAUROC, anomaly_score={score!r}\n")
@@ -262,7 +266,7 @@ def _print_table(cells: list[tuple[str, Task, int]], found: list[dict]) -> None:
 
 def _mean(
     cells: list[tuple[str, Task, int]],
-    found: list[dict],
+    found: list[dict[str, float]],
     figure: str,
     variant: str,
     task_name: "str | None" = None,
@@ -279,7 +283,9 @@ def _mean(
     )
 
 
-def _print_curves(cells: list[tuple[str, Task, int]], found: list[list[dict]]) -> None:
+def _print_curves(
+    cells: list[tuple[str, Task, int]], found: list[list[dict[str, float]]]
+) -> None:
     print("| task | updates | validation error | reconstruction | whitened |")
     print("|---|---|---|---|---|")
     for (_, task, _), records in zip(cells, found, strict=True):

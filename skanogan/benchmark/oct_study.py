@@ -277,7 +277,11 @@ def _halved(x: np.ndarray) -> np.ndarray:
     return x.reshape(n, height // 2, 2, width // 2, 2).mean((2, 4)).astype(np.float32)
 
 
-def _print_table(splits: list[tuple], y: np.ndarray, found: list[dict]) -> None:
+def _print_table(
+    splits: list[tuple[np.ndarray, np.ndarray]],
+    y: np.ndarray,
+    found: list[dict[tuple[str, str], Any]],
+) -> None:
     for train, test in splits:
         counts = np.bincount(y[test], minlength=3)
         print(f"{len(train)} NORMAL scans to train, to test {counts.tolist()}")

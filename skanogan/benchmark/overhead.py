@@ -30,7 +30,11 @@ def bare_loop(X: np.ndarray, n_updates: int, batch_size: int = 128) -> None:
     Parameters
     ----------
     X : ndarray of shape (n, d)
-    n_updates, batch_size : int
+        Rows to train on, scaled.
+    n_updates : int
+        Of each network.
+    batch_size : int, default=128
+        Rows in a batch.
     """
     n, d = X.shape
     rows = torch.from_numpy(X).float()

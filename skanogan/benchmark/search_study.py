@@ -75,12 +75,14 @@ def gauss_newton(residuals: Residuals, z: Tensor, f: Tensor, n_steps: int) -> Te
     z : Tensor of shape (n, q)
         Where to start.
     f : Tensor of shape (n, ...)
+        What each is compared with.
     n_steps : int
         Each costs q forward derivatives.
 
     Returns
     -------
     latents : Tensor of shape (n, q)
+        Of least loss on the way.
     """
     eye = torch.eye(z.shape[1], dtype=z.dtype)
     damping = torch.ones(len(z), 1, 1, dtype=z.dtype)
@@ -109,6 +111,22 @@ def lbfgs(residuals: Residuals, z: Tensor, f: Tensor, n_steps: int) -> Tensor:
 
     One step length and one history serve all rows: a row's latent depends on the
     others, which a detector must not allow. Here to see what it would bring.
+
+    Parameters
+    ----------
+    residuals : callable
+        As in `gauss_newton`.
+    z : Tensor of shape (n, q)
+        Where to start.
+    f : Tensor of shape (n, ...)
+        What each is compared with.
+    n_steps : int
+        At most; the line search takes several evaluations for each.
+
+    Returns
+    -------
+    latents : Tensor of shape (n, q)
+        The last ones.
     """
     z = z.clone().requires_grad_(True)
     optimizer = torch.optim.LBFGS(
@@ -144,6 +162,7 @@ def study_task(
     Parameters
     ----------
     task : Task
+        Any; of images, where they are cut into patches.
     seed : int
         Of the split and of the detector.
     patch : int, default=None

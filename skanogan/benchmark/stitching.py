@@ -1,18 +1,18 @@
 """Memory and seams of a stitched map: ``python -m`` this module.
 
-Trains `AnoGANDetector` on patches of a made-up texture, then maps whole images, one of
-them in a process of its own. It prints
+Trains the auto-encoder of `OCGANDetector` on patches of a made-up surface, then maps
+whole images, one of them in a process of its own. It prints
 
 - memory: the most that the process held while it mapped a normal image, over what it
   held just before, detector and image included (VmHWM and VmRSS of Linux);
 - on an image of one grey, the greatest difference of neighbours in the map across the
   borders of windows, as a share of the range (greatest less least) of the normal
-  image's map. A generator draws a pattern for a grey patch too, so this is split into
-  what neighbours differ by in the maps of the patches themselves (blended as they are),
-  and the rest, which stitching made: the seams. Beside it the same without overlap,
-  which shows that it can see one;
-- on the normal image, the mean difference across borders over that elsewhere: 1 where
-  borders cannot be told.
+  image's map. A decoder draws a faint pattern for a grey patch too, so this is split
+  into what neighbours differ by in the maps of the patches themselves (blended as they
+  are), and the rest, which stitching made: the seams. Beside it the same without
+  overlap, which shows that it can see one;
+- on the normal image, the mean difference across borders over that elsewhere: above 1
+  where borders stand out.
 
     python -m skanogan.benchmark.stitching --side 2000 --patch 64 --stride 16
 """
@@ -29,29 +29,38 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from skanogan import AnoGANDetector
+from skanogan import OCGANDetector
 from skanogan._patches import blend, grid
-from skanogan.benchmark.speed._growth import _forget_peak, _status
+from skanogan.benchmark._memory import forget_peak, memory_of_process
 from skanogan.image import PatchDetector
 
 __all__ = ["jumps", "main", "seams", "texture"]
 
+GREY = 128
+"""Of what is polished, and of the flat image."""
+
 
 def texture(shape: tuple[int, int], seed: int) -> np.ndarray:
-    """Streaks of grey, as in brushed metal.
+    """Brushed metal: streaks, deep in places and polished away in others.
 
     Parameters
     ----------
     shape : (int, int)
+        Height and width.
     seed : int
+        Another one is another surface.
 
     Returns
     -------
     image : ndarray of uint8
+        Around a mean grey.
     """
-    noise = np.random.RandomState(seed).normal(size=shape)
-    streaks = gaussian_filter(noise, (1.5, 8), mode="wrap")
-    return np.clip(128 + 40 * streaks / streaks.std(), 0, 255).astype(np.uint8)
+    rng = np.random.RandomState(seed)
+    streaks = gaussian_filter(rng.normal(size=shape), (1.5, 8), mode="wrap")
+    depth = gaussian_filter(rng.normal(size=shape), 40, mode="wrap")
+    depth = np.maximum((depth - depth.mean()) / depth.std(), 0)
+    surface = GREY + 30 * depth * streaks / streaks.std()
+    return np.clip(surface, 0, 255).astype(np.uint8)
 
 
 def jumps(found: np.ndarray, patch: int, stride: int) -> tuple[np.ndarray, np.ndarray]:
@@ -62,10 +71,12 @@ def jumps(found: np.ndarray, patch: int, stride: int) -> tuple[np.ndarray, np.nd
     found : ndarray of shape (H, W)
         A map stitched of windows of `patch` pixels, `stride` apart.
     patch, stride : int
+        In pixels.
 
     Returns
     -------
     across, elsewhere : ndarray of shape (n, W)
+        With their signs.
     """
     last = len(found) - patch
     starts = np.append(np.arange(0, last, stride), last)
@@ -86,6 +97,12 @@ def seams(found: np.ndarray, patch_map: np.ndarray, stride: int) -> float:
     patch_map : ndarray of shape (patch, patch)
         The map of each of its patches.
     stride : int
+        From window to window, in pixels.
+
+    Returns
+    -------
+    jump : float
+        In the units of the map.
     """
     patch = len(patch_map)
     own = np.diff(patch_map, axis=0, prepend=patch_map[:1])
@@ -112,16 +129,18 @@ def main(argv: "list[str] | None" = None) -> int:
     parser.add_argument("--side", type=int, default=2000, help="of the images mapped")
     parser.add_argument("--patch", type=int, default=64)
     parser.add_argument("--stride", type=int, default=16)
-    parser.add_argument("--max-iter", type=int, default=500, help="of the training")
+    parser.add_argument("--max-iter", type=int, default=1000, help="of the training")
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
     if arguments.measure:
         return _measure(arguments.measure)
     side, patch, stride = arguments.side, arguments.patch, arguments.stride
     detector = PatchDetector(
-        AnoGANDetector(
+        OCGANDetector(
             n_filters=8,
-            n_candidates=512,
+            latent_discriminator=False,
+            visual_discriminator=False,
+            mining=False,
             max_iter=arguments.max_iter,
             device="cpu",
             random_state=0,
@@ -141,7 +160,7 @@ def main(argv: "list[str] | None" = None) -> int:
         )
         measured = json.loads(run.stdout.splitlines()[-1])
         mapped = np.load(folder / "map.npy")
-    flat = np.full_like(normal, round(normal.mean()))
+    flat = np.full_like(normal, GREY)
     patch_map = detector.estimator_.anomaly_map(flat[None, :patch, :patch])[0]
     blended = detector.anomaly_map(flat)
     tiled = detector.anomaly_map(flat, stride=patch)
@@ -181,12 +200,12 @@ def _measure(folder: Path) -> int:
     """What the fresh process does: load, map, and look at its own memory."""
     detector = pickle.loads((folder / "detector.pickle").read_bytes())
     image = np.load(folder / "image.npy")
-    _forget_peak()
-    start = _status("VmRSS", 0)
+    forget_peak()
+    start = memory_of_process("VmRSS")
     started = time.perf_counter()
     found = detector.anomaly_map(image)
     taken = time.perf_counter() - started
-    peak = _status("VmHWM", 0) - start
+    peak = memory_of_process("VmHWM") - start
     np.save(folder / "map.npy", found)
     print(json.dumps({"start": start, "peak": peak, "seconds": taken}))
     return 0

@@ -155,7 +155,7 @@ def changes(model: nn.Module, made: nn.Module) -> list[str]:
 
 
 def _check_free(holder: nn.Module, name: str) -> None:
-    if hasattr(holder, name):
+    if name.startswith("__") or hasattr(holder, name):
         raise ValueError(f"{type(holder).__name__} has its own {name!r}")
 
 

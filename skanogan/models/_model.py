@@ -6,6 +6,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from skanogan.models._feature_map import by_gradient
+
 __all__ = ["Model", "chunked", "floats_kept"]
 
 CHUNK = 256
@@ -39,6 +41,7 @@ class Model(nn.Module, ABC):
         Parameters
         ----------
         x : Tensor of shape (n, ...)
+            The batch.
 
         Returns
         -------
@@ -49,8 +52,12 @@ class Model(nn.Module, ABC):
     def training_parts(self) -> dict[str, torch.optim.Optimizer | Tensor]:
         """What training holds beside the networks, by name.
 
-        Optimisers, and counters and running means as tensors, which training changes
-        in place: with them a training is stopped and gone on with (checkpoints).
+        Returns
+        -------
+        parts : dict of str to Optimizer or Tensor
+            Optimisers, and counters and running means as tensors, which training
+            changes in place: with them a training is stopped and gone on with
+            (checkpoints).
         """
         return {}
 
@@ -60,8 +67,17 @@ class Model(nn.Module, ABC):
     def validation_error(self, x: Tensor) -> Tensor | None:
         """Errors of shape (n,) on rows that are not trained on, during training.
 
-        The state with the least mean is the one that training ends with. None, where a
-        method has no such error: the last state is kept.
+        The state with the least mean is the one that training ends with.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, ...)
+            Held-out normal rows.
+
+        Returns
+        -------
+        errors : Tensor of shape (n,) or None
+            None where a method has no such error: the last state is kept.
         """
         return None
 
@@ -88,23 +104,87 @@ class Model(nn.Module, ABC):
 
     @abstractmethod
     def score(self, x: Tensor) -> Tensor:
-        """Anomaly scores of shape (n,), higher = more anomalous."""
+        """How anomalous each row is.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, ...)
+            Any rows.
+
+        Returns
+        -------
+        scores : Tensor of shape (n,)
+            Higher is more anomalous.
+        """
 
     @abstractmethod
     def reconstruct(self, x: Tensor) -> Tensor:
-        """The closest normal thing, in the shape and units of x."""
+        """The closest normal thing.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, ...)
+            Any rows.
+
+        Returns
+        -------
+        drawn : Tensor of shape (n, ...)
+            In the units of x.
+        """
 
     @abstractmethod
     def residual_map(self, x: Tensor) -> Tensor:
-        """|x - its closest normal thing| on the model's scale, in the shape of x."""
+        """How far each value is from the closest normal thing.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, ...)
+            Any rows.
+
+        Returns
+        -------
+        differences : Tensor of shape (n, ...)
+            Absolute, on the model's scale.
+        """
+
+    def feature_map(self, x: Tensor) -> Tensor:
+        """What each entry of x adds to its score, in the shape of x or (n, 1, H, W).
+
+        By the score's gradient, where a method has no features with positions.
+        """
+        return by_gradient(self.score, x, self.reconstruct(x))
 
     @abstractmethod
     def embed(self, x: Tensor) -> Tensor:
-        """Features or codes of shape (n, p)."""
+        """Features or codes.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, ...)
+            Any rows.
+
+        Returns
+        -------
+        embedding : Tensor of shape (n, p)
+            What the method compares rows by.
+        """
 
     @abstractmethod
     def sample(self, n_samples: int, rng: torch.Generator) -> Tensor:
-        """New normal rows in the units of X, from a generator on the CPU."""
+        """New normal rows.
+
+        Parameters
+        ----------
+        n_samples : int
+            How many.
+        rng : torch.Generator
+            On the CPU, so that every device draws the same.
+
+        Returns
+        -------
+        rows : Tensor of shape (n_samples, ...)
+            In the units of X.
+        """
 
     @property
     @abstractmethod
@@ -116,13 +196,40 @@ class Model(nn.Module, ABC):
 
         For a model that was put together from a file, at the cost of a few rows,
         whatever the settings of a search.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, ...)
+            A few rows.
         """
-        for function in (self.score, self.reconstruct, self.residual_map, self.embed):
+        for function in (
+            self.score,
+            self.reconstruct,
+            self.residual_map,
+            self.feature_map,
+            self.embed,
+        ):
             function(x)
+
+    @property
+    def n_weights(self) -> int:
+        """Of all networks together."""
+        return sum(weights.numel() for weights in self.parameters())
 
     @abstractmethod
     def collapse(self, x: Tensor) -> float:
-        """Variance of what the model draws over that of the rows x; 0 = one point."""
+        """Compare the variance of what the model draws with that of real rows.
+
+        Parameters
+        ----------
+        x : Tensor of shape (m, ...)
+            Normal rows.
+
+        Returns
+        -------
+        ratio : float
+            0 where all that is drawn is one point.
+        """
 
 
 def chunked(function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ import torch
 from sklearn.base import clone
 
 from skanogan._base import BaseDetector
-from skanogan.exceptions import CollapseWarning
+from skanogan.exceptions import BatchSizeWarning, CollapseWarning
 from skanogan.utils._check_parts import (
     N_ROWS,
     assert_equal,
@@ -83,7 +83,13 @@ def parametrize_with_checks(detectors: "list[BaseDetector]") -> Any:
     decorator : pytest.MarkDecorator
         Of a test with the arguments ``detector`` and ``check``.
     """
-    import pytest
+    try:
+        import pytest
+    except ImportError as error:
+        raise ImportError(
+            "parametrize_with_checks needs pytest. Install it with "
+            'pip install "skanogan[test]", or loop over detector_checks.'
+        ) from error
 
     cases = [
         pytest.param(detector, check, id=f"{detector}-{check.func.__name__}")  # type: ignore[attr-defined]
@@ -449,6 +455,7 @@ def check_small_batches(name: str, detector: BaseDetector) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             warnings.simplefilter("ignore", CollapseWarning)
+            warnings.simplefilter("ignore", BatchSizeWarning)
             fitted = fit_copy(detector, X[:n], batch_size=batch_size)
         scores = fitted.score_samples(X)
         assert np.isfinite([*scores, fitted.offset_]).all(), (

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from skanogan import AnoGANDetector
+from skanogan.benchmark._memory import forget_peak, memory_of_process
 from skanogan.benchmark.speed._text import machine_line, markdown, section
 from skanogan.benchmark.speed._timing import seconds
 
@@ -103,19 +104,23 @@ def measure(task: str, n: int, path: str) -> dict[str, float]:
         detector.score_samples(X[:1000])
         # By turns, for long enough that a slow moment of the machine does not decide.
         n_turns = max(1, 200_000 // n)
-        _forget_peak()
+        forget_peak()
         taken = seconds(lambda: [detector.score_samples(X) for _ in range(n_turns)])
         held = X.nbytes + 8 * n
-        return {"n": n, "seconds": taken / n_turns, "peak": _status("VmHWM", held)}
+        return {
+            "n": n,
+            "seconds": taken / n_turns,
+            "peak": memory_of_process("VmHWM", held),
+        }
     images = np.load(path, mmap_mode="r")
     detector = AnoGANDetector(max_iter=int(task.split()[1]), random_state=0)
-    _forget_peak()
+    forget_peak()
     taken = seconds(lambda: detector.fit(images))
     return {
         "n": n,
         "seconds": taken,
-        "peak": _status("VmHWM", 0),
-        "own": _status("RssAnon", 0),
+        "peak": memory_of_process("VmHWM", 0),
+        "own": memory_of_process("RssAnon", 0),
     }
 
 
@@ -145,24 +150,6 @@ def _images(folder: Path, n: int) -> Path:
         images[at : at + length] = rng.randint(0, 256, (length, SIDE, SIDE), np.uint8)
     images.flush()
     return path
-
-
-def _forget_peak() -> None:
-    """Start the peak of this process anew, where Linux lets it."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return
-
-
-def _status(field: str, less: int) -> float:
-    """A line of /proc/self/status in bytes, less what is known; nan elsewhere."""
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        return float("nan")
-    kilobytes = next(line.split()[1] for line in lines if line.startswith(field))
-    return float(kilobytes) * 1024 - less
 
 
 def _megabytes(n_bytes: float) -> str:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from skanogan._base import BaseDetector
-from skanogan._stored import Network, decoded, encoded, matches
+from skanogan._persistence.values import Network, decoded, encoded, matches
 from skanogan.exceptions import ModelFileError
 from skanogan.utils.discovery import all_detectors
 
@@ -69,6 +69,15 @@ def described(detector: BaseDetector) -> dict[str, Any]:
         if key not in places
     }
     _check_lengths(parameters)
+    attributes = {
+        key: encoded(value, key) for key, value in _attributes(detector).items()
+    }
+    try:
+        read = {key: decoded(value) for key, value in attributes.items()}
+        _check_attributes(type(detector), read)
+    except ModelFileError as error:
+        name = type(detector).__name__
+        raise TypeError(f"load would refuse this {name}. {error}") from error
     return {
         "format": FORMAT,
         "detector": type(detector).__name__,
@@ -76,9 +85,7 @@ def described(detector: BaseDetector) -> dict[str, Any]:
         "parameters": {
             key: encoded(value, f"{key}={value!r}") for key, value in parameters.items()
         },
-        "attributes": {
-            key: encoded(value, key) for key, value in _attributes(detector).items()
-        },
+        "attributes": attributes,
     }
 
 
@@ -91,12 +98,12 @@ def check_entries(description: dict[str, Any]) -> None:
         )
     if set(description) != set(ENTRIES):
         wrong = sorted(set(description) ^ set(ENTRIES))
-        raise ModelFileError(f"Of its entries, {wrong} are missing or unknown.")
+        raise _refusal(f"Of its entries, {wrong} are missing or unknown.")
     for key, hint in ENTRIES.items():
         if not matches(description[key], hint):
-            raise ModelFileError(f"Its entry {key!r} is not of the type {hint}.")
+            raise _refusal(f"Its entry {key!r} is not of the type {hint}.")
     if found != FORMAT:
-        raise ModelFileError(f"Its format, {found}, is unknown.")
+        raise _refusal(f"Its format, {found}, is unknown.")
 
 
 def detector_from(
@@ -119,19 +126,20 @@ def detector_from(
     name = description["detector"]
     detector_class = dict(all_detectors()).get(name)
     if detector_class is None:
-        raise ModelFileError(f"{name!r} is not a detector of this skanogan.")
+        raise _refusal(f"{name!r} is not a detector of this skanogan.")
     try:
         parameters, attributes = (
             {key: decoded(value) for key, value in description[kind].items()}
             for kind in ("parameters", "attributes")
         )
     except (ValueError, RecursionError) as error:
-        raise ModelFileError(f"A value of it cannot be read: {error}.") from error
+        raise _refusal(f"A value of it cannot be read: {short(error)}.") from error
     expected = set(detector_class().get_params()) - _places(detector_class)
     if set(parameters) != expected:
-        raise ModelFileError(
-            f"Of the parameters of {name}, {sorted(expected ^ set(parameters))} are in "
-            "the file or in this skanogan, but not in both."
+        wrong = sorted(expected ^ set(parameters))
+        raise _refusal(
+            f"Of the parameters of {name}, {wrong} are in the file or in this "
+            "skanogan, but not in both."
         )
     own = {key for key, value in parameters.items() if isinstance(value, Network)}
     for key in sorted(own):
@@ -143,7 +151,7 @@ def detector_from(
         _check_lengths(parameters)
         detector._validate_params()
     except Exception as error:
-        raise ModelFileError(f"A parameter is not valid. {short(error)}") from error
+        raise _refusal(f"A parameter is not valid. {short(error)}") from error
     _check_attributes(detector_class, attributes)
     detector.__dict__.update(attributes)
     return detector
@@ -170,12 +178,10 @@ def _check_attributes(
     hints = _hints(detector_class)
     if not ALWAYS_FITTED <= set(attributes) <= set(hints):
         wrong = ALWAYS_FITTED - set(attributes) | set(attributes) - set(hints)
-        raise ModelFileError(
-            f"Fitted attributes {sorted(wrong)} are missing or unknown."
-        )
+        raise _refusal(f"Attributes {sorted(wrong)} are missing or unknown.")
     for key, value in attributes.items():
         if not matches(value, hints[key]):
-            raise ModelFileError(f"{key} is not of the type {hints[key]}.")
+            raise _refusal(f"{key} is not of the type {hints[key]}.")
     n_features = attributes["n_features_in_"]
     shapes = [attributes["_sample_shape"], attributes["image_shape_"] or (n_features,)]
     names = attributes.get("feature_names_in_")
@@ -184,9 +190,14 @@ def _check_attributes(
         or any(math.prod(shape) != n_features for shape in shapes)
         or (names is not None and len(names) != n_features)
     ):
-        raise ModelFileError(
-            f"The shapes in it are not those of {n_features} features."
-        )
+        raise _refusal(f"Shapes in it are not those of {n_features} features.")
+
+
+def _refusal(reason: str) -> ModelFileError:
+    return ModelFileError(
+        f"{_cut(reason)} Take an undamaged copy, or open it with the skanogan that "
+        "wrote it."
+    )
 
 
 def _check_lengths(parameters: dict[str, Any]) -> None:
@@ -239,8 +250,12 @@ def _versions() -> dict[str, str]:
 
 
 def short(error: Exception) -> str:
-    """What an error says; values of a file may be megabytes long."""
-    text = str(error)
+    """What an error says, within bounds."""
+    return _cut(str(error))
+
+
+def _cut(text: str) -> str:
+    # Values and names of a file may be megabytes long.
     return text if len(text) <= 500 else f"{text[:500]}..."
 
 
@@ -249,6 +264,6 @@ def other_versions(written: dict[str, str]) -> str:
     here = _versions()
     if written == here:
         return ""
-    before = ", ".join(f"{name} {version}" for name, version in written.items())
+    before = ", ".join(f"{name} {written.get(name, '?')[:30]}" for name in here)
     now = ", ".join(f"{name} {version}" for name, version in here.items())
     return f"It was written with {before}; here are {now}."

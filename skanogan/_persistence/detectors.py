@@ -1,7 +1,7 @@
 """Detectors to files and back, without pickle: `BaseDetector.save` and `skanogan.load`.
 
 A file holds parameters and fitted attributes in JSON and every tensor of the model
-(`_model_file.py`). It holds no code and names none, but for the class of the detector,
+(`model_file.py`). It holds no code and names none, but for the class of the detector,
 which is looked up among those of the package. `load` makes the model as `fit` makes it,
 by the parameters, and gives it the tensors; sizes are compared before anything is
 allocated.
@@ -16,9 +16,11 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from skanogan import _model_file
 from skanogan._base import BaseDetector
-from skanogan._described import (
+from skanogan._device import precision, resolve_device
+from skanogan._inputs import Rows
+from skanogan._persistence import model_file
+from skanogan._persistence.description import (
     NetworkOrFactory,
     check_entries,
     described,
@@ -26,9 +28,7 @@ from skanogan._described import (
     other_versions,
     short,
 )
-from skanogan._device import precision, resolve_device
-from skanogan._files import write_atomically
-from skanogan._inputs import Rows
+from skanogan._persistence.files import write_atomically
 from skanogan.exceptions import ModelFileError, ModelVersionWarning
 from skanogan.models import Model, _fixed
 from skanogan.models._scaling import Scaling
@@ -70,7 +70,7 @@ def save(detector: BaseDetector, path: "str | os.PathLike[str]") -> None:
         "parts": parts,
         "numbers": numbers,
     }
-    write_atomically(path, _model_file.pack(description, tensors))
+    write_atomically(path, model_file.pack(description, tensors))
 
 
 def load(
@@ -141,7 +141,7 @@ def load(
     networks = {key: value for key, value in given.items() if value is not None}
     versions = ""
     try:
-        description, tensors = _model_file.unpack(_model_file.read(path))
+        description, tensors = model_file.unpack(model_file.read(path))
         check_entries(description)
         versions = other_versions(description["versions"])
         detector = detector_from(description, networks)

@@ -80,7 +80,9 @@ def pack(description: dict[str, Any], tensors: dict[str, Tensor]) -> bytes:
 
 def seal(content: bytes) -> bytes:
     """The same file with the digest that belongs to it."""
-    return content[: DIGEST.start] + _digest(content) + content[DIGEST.stop :]
+    return b"".join(
+        (content[: DIGEST.start], _digest(content), memoryview(content)[DIGEST.stop :])
+    )
 
 
 def read(path: "str | os.PathLike[str]") -> bytes:
@@ -97,15 +99,15 @@ def read(path: "str | os.PathLike[str]") -> bytes:
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise ModelFileError("It is no regular file.")
     with open(path, "rb") as file:
-        start = file.read(DIGEST.stop)
-        _check_start(start)
-        return start + file.read()
+        _check_start(file.read(DIGEST.stop))
+        file.seek(0)
+        return file.read()
 
 
 def unpack(content: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The description and the tensors of a file.
 
-    Memory stays below a few times the length of the content, and 300 MB for the
+    Memory stays below a few times the length of the content, and 400 MB for the
     description.
 
     Raises
@@ -166,9 +168,7 @@ def _parsed(text: "bytes | Any") -> dict[str, Any]:
             parse_int=_of_64_bits,
         )
     except (ValueError, TypeError, RecursionError) as error:
-        raise ModelFileError(
-            f"Its description is no JSON ({error}). {DAMAGED}"
-        ) from error
+        raise ModelFileError(f"It has no readable JSON ({error}). {DAMAGED}") from error
     if not isinstance(value, dict):
         raise ModelFileError(f"Its description is no JSON object. {DAMAGED}")
     return value

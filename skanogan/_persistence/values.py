@@ -130,4 +130,4 @@ def matches(value: Any, hint: Any) -> bool:
     if hint in (int, float):
         wanted = int if hint is int else (int, float)
         return isinstance(value, wanted) and not isinstance(value, bool)
-    return isinstance(hint, type) and isinstance(value, hint)
+    return hint is Any or (isinstance(hint, type) and isinstance(value, hint))

@@ -20,9 +20,9 @@ from sklearn.exceptions import NotFittedError
 from torch import nn
 
 import skanogan
-from skanogan import _files
 from skanogan._base import BaseDetector
 from skanogan._gan import gan_parts
+from skanogan._persistence import files
 from skanogan.exceptions import (
     DeviceFallbackWarning,
     ModelFileError,
@@ -118,9 +118,7 @@ def rows(blob, images):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("detector_class", CLASSES)
-def test_scores_and_all_else_are_equal_to_the_bit(
-    detector_class, kind, rows, tmp_path
-):
+def test_scores_and_all_else_are_equal_to_the_bit(detector_class, kind, rows, tmp_path):
     X = rows(kind)
     detector = cheap(detector_class, **KINDS[kind]).fit(X)
     assert_same(through_a_file(detector, tmp_path), detector, X)
@@ -235,7 +233,7 @@ def test_the_file_is_one_that_safetensors_reads(make_detector, blob, tmp_path):
     detector = make_detector().fit(blob)
     detector.save(tmp_path / "detector")
     with safetensors.safe_open(tmp_path / "detector", "pt") as file:
-        found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        found = {name: file.get_tensor(name) for name in file.keys()}
     torch.testing.assert_close(found, dict(detector.model_.state_dict()))
 
 
@@ -387,7 +385,9 @@ def test_a_method_that_registers_what_cannot_be_made_again_is_told_so(
 
 
 def make_generator(width=8):
-    return nn.Sequential(nn.Linear(3, width), nn.BatchNorm1d(width), nn.Linear(width, 5))
+    return nn.Sequential(
+        nn.Linear(3, width), nn.BatchNorm1d(width), nn.Linear(width, 5)
+    )
 
 
 class TiedDiscriminator(nn.Module):
@@ -436,7 +436,10 @@ def test_weights_of_own_networks_are_kept_and_the_networks_asked_for(
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({}, r"discriminator is a network of your own \(TiedDiscriminator\).*load\(path"),
+        (
+            {},
+            r"discriminator is a network of your own \(TiedDiscriminator\).*load\(path",
+        ),
         ({"discriminator": TiedDiscriminator}, "generator is a network of your own"),
         (
             {"generator": make_generator(9), "discriminator": TiedDiscriminator},
@@ -526,10 +529,13 @@ def test_what_cannot_be_saved_is_refused_and_nothing_written(
 
     noted = make_detector().fit(blob)
     noted.note = "mine"
+    misshapen = make_detector().fit(blob)
+    misshapen._sample_shape = (6,)
     for detector, error, message in (
         (make_detector(), NotFittedError, "not fitted"),
         (Mine(max_iter=2).fit(blob), TypeError, "Mine is not a detector of skanogan"),
         (noted, TypeError, "note"),
+        (misshapen, TypeError, "load would refuse.*Shapes"),
         (make_detector().fit(blob).set_params(max_iter=10**30), TypeError, "max_iter"),
     ):
         with pytest.raises(error, match=message):
@@ -617,7 +623,7 @@ def test_a_failing_write_leaves_the_old_file_and_nothing_else(
     if before is not None:
         path.write_bytes(before)
     with monkeypatch.context() as patch:
-        patch.setattr(_files.os, call, refuse)
+        patch.setattr(files.os, call, refuse)
         with pytest.raises(OSError, match="No space left"):
             detector.save(path)
     assert os.listdir(tmp_path) == ([] if before is None else ["detector"])
@@ -645,7 +651,7 @@ except OSError:
 def test_a_write_that_is_cut_short_leaves_the_old_file(how, status, tmp_path):
     path = tmp_path / "detector"
     path.write_bytes(b"the old file")
-    command = [sys.executable, "-c", CUT_SHORT, _files.__file__, str(path), how]
+    command = [sys.executable, "-c", CUT_SHORT, files.__file__, str(path), how]
     assert subprocess.run(command, check=False).returncode == status
     assert path.read_bytes() == b"the old file"
     rest = [name for name in os.listdir(tmp_path) if name != "detector"]
@@ -656,7 +662,7 @@ def test_a_write_that_is_cut_short_leaves_the_old_file(how, status, tmp_path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no modes on Windows")
 def test_permissions_are_those_of_the_old_file_or_of_any_new_one(tmp_path):
-    write = runpy.run_path(_files.__file__)["write_atomically"]
+    write = runpy.run_path(files.__file__)["write_atomically"]
     (tmp_path / "plain").write_bytes(b"")
     write(tmp_path / "new", b"content")
     (tmp_path / "secret").write_bytes(b"")

@@ -1,0 +1,91 @@
+"""
+In place of an IsolationForest
+==============================
+
+The detectors have the methods of scikit-learn's, and stand where those stand: one line
+of a pipeline changes. What one gets for it is measured here on two tables, on one of
+which the IsolationForest is the better choice. It takes a fraction of the time on both.
+"""
+
+# %%
+# The same three detectors for both tables. `AnoGANDetector` has a third of its default
+# budget, so that this page is quick, and the penalty that its warning of a collapse
+# advises; all else is at its default.
+import time
+
+import matplotlib.pyplot as plt
+import numpy as np
+from sklearn.datasets import load_breast_cancer, load_digits
+from sklearn.ensemble import IsolationForest
+from sklearn.metrics import roc_curve
+from sklearn.model_selection import train_test_split
+from sklearn.neighbors import LocalOutlierFactor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import PowerTransformer
+
+from skanogan import AnoGANDetector
+from skanogan.metrics import outlier_roc_auc_score
+
+detectors = {
+    "IsolationForest": IsolationForest(random_state=0),
+    "LocalOutlierFactor": LocalOutlierFactor(novelty=True),
+    "AnoGANDetector": AnoGANDetector(max_iter=700, gradient_penalty=1, random_state=0),
+}
+
+
+def evaluate(detector, normal, anomalies):
+    """Fit on half of the normal rows; decisions on the other half and on anomalies."""
+    train, kept = train_test_split(normal, test_size=0.5, random_state=0)
+    started = time.perf_counter()
+    pipeline = make_pipeline(PowerTransformer(), detector).fit(train)
+    seconds = time.perf_counter() - started
+    decision = pipeline.decision_function(np.concatenate([kept, anomalies]))
+    return np.repeat([1, -1], [len(kept), len(anomalies)]), decision, seconds
+
+
+# %%
+# Benign tumours as the normal rows, and malignant ones as the anomalies; and eights
+# written by hand among all other digits, as a table of 64 columns.
+cancer, cancer_y = load_breast_cancer(return_X_y=True)
+digits, digits_y = load_digits(return_X_y=True)
+tables = {
+    "breast cancer, 30 columns": (cancer[cancer_y == 1], cancer[cancer_y == 0]),
+    "eights among digits, 64 columns": (digits[digits_y == 8], digits[digits_y != 8]),
+}
+styles = {
+    "IsolationForest": ("#5b8fc7", "--", "o"),
+    "LocalOutlierFactor": ("k", ":", "s"),
+    "AnoGANDetector": ("#a8320b", "-", "D"),
+}
+figure, axes = plt.subplots(1, 2, figsize=(9, 4.6), sharey=True, layout="constrained")
+for ax, (title, (normal, anomalies)) in zip(axes, tables.items(), strict=True):
+    print(title)
+    for name, detector in detectors.items():
+        y, decision, seconds = evaluate(detector, normal, anomalies)
+        flagged = decision < 0
+        false_alarms, found = flagged[y == 1].mean(), flagged[y == -1].mean()
+        auroc = outlier_roc_auc_score(y, decision)
+        print(
+            f"  {name:19} AUROC {auroc:.3f}, {false_alarms:5.1%} false alarms, "
+            f"{found:5.1%} found, fitted in {seconds:.2f} s"
+        )
+        colour, line, marker = styles[name]
+        ax.plot(
+            *roc_curve(y == -1, -decision)[:2],
+            color=colour,
+            linestyle=line,
+            label=f"{name}, AUROC {auroc:.3f}",
+        )
+        ax.plot(false_alarms, found, marker, color=colour, ms=9, mec="w", zorder=3)
+    ax.axvline(0.05, color="0.6", lw=1, zorder=0)
+    ax.set(title=title, xlabel="normal rows called anomalies")
+    ax.legend(loc="lower right", title="mark: where predict cuts")
+axes[0].set_ylabel("anomalies found")
+plt.show()
+
+# %%
+# The curves say how well rows are ranked, the marks where `predict` cuts. The default
+# thresholds of the IsolationForest and of the local outlier factor are constants, and
+# here cost far more, or far less, than one would want. That of `AnoGANDetector` is
+# calibrated on normal rows kept from training, to the grey line at 5 %; with 20 such
+# rows, as here, it is met roughly.

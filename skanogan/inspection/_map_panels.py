@@ -1,0 +1,154 @@
+"""What AnomalyMapDisplay draws: panels of images, or bars of the features of tables."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from skanogan.inspection._drawing import (
+    MAP_COLOURS,
+    NORMAL_COLOUR,
+    as_grey,
+    as_picture,
+    number,
+    own_figure,
+    pixel_range,
+)
+from skanogan.inspection._rows import all_names
+
+__all__ = ["draw_bars", "draw_images", "heading", "row_labels"]
+
+Arrays = Sequence[np.ndarray]
+
+DIMMED = 0.4
+"""How bright the query's white is under a map, so that what is marked is brighter."""
+
+
+def row_labels(
+    scores: np.ndarray, threshold: float | None, indices: np.ndarray | None
+) -> list[list[str]]:
+    """For each row: which it is, its score, and the decision if there is one."""
+    labels = []
+    for i, score in enumerate(scores):
+        row = i if indices is None else indices[i]
+        label = [f"row {row}", f"score {number(score)}"]
+        if threshold is not None:
+            label.append("anomaly" if score < threshold else "normal")
+        labels.append(label)
+    return labels
+
+
+def heading(n_rows: int, n_samples: int | None, threshold: float | None) -> str:
+    """Which rows these are, and where anomalies begin."""
+    parts = []
+    if n_samples is not None and n_samples > 1:
+        which = "" if n_rows == 1 else f"{n_rows} "
+        few = f"the {which}most abnormal of {n_samples:,} rows"
+        every = f"all {n_rows} rows, the most abnormal first"
+        parts.append(few if n_rows < n_samples else every)
+    if threshold is not None:
+        parts.append(f"anomalies score below {number(threshold)}")
+    return "; ".join(parts)
+
+
+def draw_images(
+    queries: Arrays,
+    reconstructions: Arrays | None,
+    maps: Arrays,
+    labels: list[list[str]],
+    figure: Any,
+) -> tuple[Any, np.ndarray, np.ndarray, Any]:
+    """A row of panels for each query.
+
+    Returns
+    -------
+    figure, axes, images, colorbar
+        As the attributes of AnomalyMapDisplay.
+    """
+    titles = ["query", "closest normal", "map", "overlay"]
+    normals = [] if reconstructions is None else list(reconstructions)
+    if not normals:
+        del titles[1]
+    shape = (len(queries), len(titles))
+    figure = own_figure(figure, _size(queries, len(titles)))
+    axes = figure.subplots(*shape, squeeze=False)
+    images = np.empty(shape, dtype=object)
+    low, high = pixel_range([*queries, *normals])
+    greys = {"cmap": "gray", "vmin": 0, "vmax": 1}
+    most = max(float(found.max()) for found in maps)
+    heat = {"cmap": MAP_COLOURS, "vmin": 0, "vmax": most if most > 0 else 1.0}
+    for i, (query, found) in enumerate(zip(queries, maps, strict=True)):
+        picture = as_picture(query, low, high)
+        panels = list(axes[i])
+        images[i, 0] = panels[0].imshow(picture, **greys)
+        if normals:
+            images[i, 1] = panels[1].imshow(as_picture(normals[i], low, high), **greys)
+        images[i, -2] = panels[-2].imshow(found, **heat)
+        panels[-1].imshow(DIMMED * as_grey(picture), **greys)
+        opacity = np.clip(found / heat["vmax"], 0, 1)
+        images[i, -1] = panels[-1].imshow(found, alpha=opacity, **heat)
+        panels[0].set_ylabel(
+            "\n".join(labels[i]), rotation=0, ha="right", va="center", ma="left"
+        )
+        for panel in panels:
+            panel.set(xticks=[], yticks=[])
+    for panel, title in zip(axes[0], titles, strict=True):
+        panel.set_title(title)
+    colorbar = figure.colorbar(
+        images[0, -2], ax=axes, aspect=15 * len(queries), fraction=0.04, pad=0.01
+    )
+    colorbar.set_label("anomaly map")
+    return figure, axes, images, colorbar
+
+
+def draw_bars(
+    queries: Arrays,
+    reconstructions: Arrays | None,
+    maps: Arrays,
+    labels: list[list[str]],
+    feature_names: Sequence[str] | None,
+    max_features: int,
+    figure: Any,
+) -> tuple[Any, np.ndarray, list[Any]]:
+    """The largest residuals of each row, largest first.
+
+    Returns
+    -------
+    figure, axes, bars
+        As the attributes of AnomalyMapDisplay.
+    """
+    n_features = len(queries[0])
+    names = all_names(feature_names, n_features)
+    n_bars = min(max_features, n_features)
+    n_rows = len(queries)
+    figure = own_figure(figure, (7, 0.9 + n_rows * (0.5 + 0.22 * n_bars)))
+    axes = figure.subplots(n_rows, 1, squeeze=False, sharex=True)
+    drawn = []
+    for i, ax in enumerate(axes[:, 0]):
+        order = np.argsort(-maps[i], kind="stable")[:n_bars]
+        bars = ax.barh(range(n_bars), maps[i][order], color=NORMAL_COLOUR)
+        ax.set_yticks(range(n_bars), [names[j] for j in order])
+        ax.invert_yaxis()
+        ax.set_title(", ".join(labels[i]), loc="left")
+        texts = [number(queries[i][j]) for j in order]
+        if reconstructions is not None:
+            texts = [
+                f"{text}, normal {number(reconstructions[i][j])}"
+                for text, j in zip(texts, order, strict=True)
+            ]
+        ax.bar_label(bars, texts, padding=3, fontsize="small")
+        drawn.append(bars)
+    most = max(float(found.max()) for found in maps)
+    # Room for the words at the longest bar.
+    axes[0, 0].set_xlim(0, 1.4 * most if most > 0 else 1.0)
+    few = f", the {n_bars} largest of {n_features} features"
+    axes[-1, 0].set_xlabel(f"anomaly map{few if n_bars < n_features else ''}")
+    return figure, axes, drawn
+
+
+def _size(queries: Arrays, n_columns: int) -> tuple[float, float]:
+    """Of a new figure, in inches: panels as wide as the images ask for."""
+    aspect = float(np.median([query.shape[1] / query.shape[0] for query in queries]))
+    height = 2.2 if len(queries) == 1 else 1.5
+    width = height * float(np.clip(aspect, 0.5, 3))
+    return 2.2 + n_columns * width, 0.8 + len(queries) * height
