@@ -39,6 +39,7 @@ from skanogan.benchmark._baselines import KNNDistance
 from skanogan.benchmark.oct_study import numbers, split
 from skanogan.benchmark.retina import align_retina
 from skanogan.image import PatchDetector
+from skanogan.inspection import AnomalyMapDisplay
 
 # Where a layer begins, as a share of the retina's thickness, and how bright it is.
 LAYERS = ((0.0, 0.75), (0.15, 0.45), (0.45, 0.55), (0.6, 0.2), (0.85, 1.0))
@@ -97,9 +98,9 @@ def real_scans(path):
     with np.load(path, allow_pickle=False) as file:
         x, y, number = file["x"], file["y"], numbers(file["name"])
     aligned = np.stack([align_retina(scan, (-44, 20), (2, 2)) for scan in x])
-    parts = split(y, number, 0)
-    kinds = np.array(["normal", "AMD", "DME"])[y[parts.test]]
-    return aligned[parts.train], aligned[parts.test], kinds, None
+    train, test = split(y, number, 0)
+    kinds = np.array(["normal", "AMD", "DME"])[y[test]]
+    return aligned[train], aligned[test], kinds, None
 
 
 path = sys.argv[1] if len(sys.argv) > 1 else os.environ.get("SKANOGAN_OCT", "")
@@ -214,31 +215,26 @@ axes.legend(fontsize=8, loc="lower right")
 # map is what query and closest normal differ by, stitched from overlapping patches and
 # smoothed over a pixel or two, below the grain of the speckle.
 detector = by_scan["AnoGAN"]
-figure, axes = plt.subplots(3, 4, figsize=(12, 3.2), layout="constrained")
-shown, maps = [], []
+scan_scores = detector.score_samples(test)
+shown, closest, maps = [], [], []
 for kind in counts:
-    of_kind = test[kinds == kind]
-    order = np.argsort(detector.score_samples(of_kind))
-    shown.append(of_kind[order[len(order) // 4]])  # neither the clearest nor hidden
-    maps.append(gaussian_filter(detector.anomaly_map(shown[-1], stride=(32, 4)), 1.5))
-# Grey levels and maps on one scale for all rows.
-grey = {"cmap": "gray", "vmin": np.quantile(train, 0.005), "vmax": train.max() * 0.8}
-least, most = np.min(maps), np.max(maps)
-for row, kind, scan, found in zip(axes, counts, shown, maps, strict=True):
+    of_kind = np.flatnonzero(kinds == kind)
+    order = of_kind[np.argsort(scan_scores[of_kind])]
+    shown.append(order[len(order) // 4])  # neither the clearest nor hidden
+    scan = test[shown[-1]]
     side_by_side = scan.reshape(32, -1, PATCH[1]).transpose(1, 0, 2)
-    closest = detector.estimator_.reconstruct(side_by_side).transpose(1, 0, 2)
-    row[0].imshow(scan, **grey)
-    row[1].imshow(closest.reshape(32, -1), **grey)
-    marked = row[2].imshow(found, cmap="cividis", vmin=0, vmax=most)
-    row[3].imshow(scan, **grey)
-    strength = np.clip((found - least) / (most - least), 0, 1) ** 2
-    row[3].imshow(np.ones_like(found), cmap="Wistia", vmin=0, vmax=1, alpha=strength)
-    row[0].set_ylabel(kind)
-    for axis in row:
-        axis.set(xticks=[], yticks=[])
-titles = ("query", "closest normal", "map", "overlay")
-for axis, title in zip(axes[0], titles, strict=True):
-    axis.set_title(title)
-figure.colorbar(marked, ax=axes[:, 2], shrink=0.8)
+    drawn = detector.estimator_.reconstruct(side_by_side)
+    closest.append(drawn.transpose(1, 0, 2).reshape(scan.shape))
+    maps.append(gaussian_filter(detector.anomaly_map(scan, stride=(32, 4)), 1.5))
+display = AnomalyMapDisplay.from_predictions(
+    test[shown],
+    closest,
+    maps,
+    scan_scores[shown],
+    indices=range(len(shown)),
+    figure=plt.figure(figsize=(13, 3.6), layout="constrained"),
+)
+for kind, axis in zip(counts, display.axes_[:, 0], strict=True):
+    axis.set_ylabel(kind, rotation=90, ha="center", va="bottom")
 memory.cleanup()
 plt.show()

@@ -277,11 +277,7 @@ def _halved(x: np.ndarray) -> np.ndarray:
     return x.reshape(n, height // 2, 2, width // 2, 2).mean((2, 4)).astype(np.float32)
 
 
-def _print_table(
-    splits: list[tuple[np.ndarray, np.ndarray]],
-    y: np.ndarray,
-    found: list[dict[tuple[str, str], Any]],
-) -> None:
+def _print_table(splits: list[Any], y: np.ndarray, found: list[Any]) -> None:
     for train, test in splits:
         counts = np.bincount(y[test], minlength=3)
         print(f"{len(train)} NORMAL scans to train, to test {counts.tolist()}")
