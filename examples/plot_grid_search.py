@@ -98,7 +98,7 @@ for name, classifier in classifiers.items():
 # A threshold is a point of the curve.
 figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 4.2), layout="constrained")
 names = []
-for height, k in enumerate(order):
+for k in order:
     parameters = {n.removeprefix(prefix): v for n, v in results["params"][k].items()}
     names.append(
         f"{parameters['anomaly_score']}, {parameters['n_steps']} steps"
