@@ -166,6 +166,12 @@ def test_flat_rows_with_their_shape_are_images(shape):
         )
 
 
+def test_a_channel_axis_of_one_may_be_there_or_not():
+    X = np.random.RandomState(0).uniform(size=(2, 4, 2))
+    display = AnomalyMapDisplay.from_predictions(X[..., None], X, X[..., None], [0, 1])
+    np.testing.assert_array_equal(display.queries, X)
+
+
 def test_images_of_different_sizes_without_reconstructions():
     X = [np.ones((4, 8)), np.ones((6, 3)), np.ones((5, 5))]
     display = AnomalyMapDisplay.from_predictions(X, None, X, [3, 1, 2])
@@ -521,6 +527,7 @@ def test_three_rows_or_fewer_keep_their_distances(n, d):
 
 @pytest.mark.parametrize("n", [4, 40])
 @pytest.mark.parametrize("rows", ["alike", "two values", "one column", "huge"])
+@pytest.mark.filterwarnings("error")
 def test_degenerate_rows_have_places(n, rows):
     embedding = np.random.RandomState(0).normal(size=(n, 3))
     embedding = {
@@ -532,6 +539,8 @@ def test_degenerate_rows_have_places(n, rows):
     display = EmbeddingDisplay.from_predictions(embedding, random_state=0)
     assert display.positions.shape == (n, 2)
     assert np.isfinite(display.positions).all()
+    if rows != "alike":
+        assert (np.ptp(display.positions, axis=0) > 0).all()
 
 
 def test_neighbours_stay_neighbours():
