@@ -63,7 +63,7 @@ test-wheel: dist
 	  $(TEST_THREADS) $(WHEEL_BIN)/pytest -n auto -m "not slow and not long" \
 	  --pyargs skanogan tests README.md docs/*.md $(ARGS)
 
-check: lint types examples test
+check: lint types docs test
 
 CONSTRAINTS ?= constraints.txt
 

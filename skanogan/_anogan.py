@@ -56,9 +56,9 @@ class AnoGANDetector(BaseDetector):
     image_shape : tuple of int, default=None
         (H, W) or (H, W, C) if X holds flattened images. Arrays of images need no
         `image_shape`.
-    adversarial_loss : {"cross_entropy", "hinge", "least_squares"}, \
-            default="cross_entropy"
-        The game between G and D. "cross_entropy" is the non-saturating GAN.
+    adversarial_loss : str, default="cross_entropy"
+        The game between G and D: "cross_entropy", the non-saturating GAN, "hinge" or
+        "least_squares".
     gradient_penalty : float, default=0.0
         Weight of the R1 penalty on D at real rows. Steadies training where it diverges
         or collapses, for about a third more time.
@@ -76,9 +76,9 @@ class AnoGANDetector(BaseDetector):
         Updates of the encoder that follow, if there is one (``start="encoder"``).
     batch_size : int or "auto", default="auto"
         Rows in a mini-batch; "auto" is 64 for images and 128 for tables.
-    anomaly_score : {"whitened", "anogan", "residual", "discrimination", "gan_r", \
-            "p_d"}, default="whitened"
-        What is searched for and scored; see Notes.
+    anomaly_score : str, default="whitened"
+        What is searched for and scored: "whitened", "anogan", "residual",
+        "discrimination", "gan_r" or "p_d"; see Notes.
     start : {"nearest", "encoder", "random"}, default="nearest"
         Latents that the search starts from: the nearest of `n_candidates` drawn at
         fit, in whitened features; that of an encoder, which is trained to invert the

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
+from scipy.ndimage import gaussian_filter
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
@@ -403,26 +404,63 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
         """
         return self._row_by_row("reconstruct", X)
 
-    def anomaly_map(self, X: Any) -> np.ndarray:
+    def anomaly_map(
+        self, X: Any, *, kind: str = "residual", smoothing: float = 0.0
+    ) -> np.ndarray:
         """Where each row departs from the closest normal thing.
 
         Parameters
         ----------
         X : array-like
             As in `score_samples`.
+        kind : {"residual", "features"}, default="residual"
+            "residual" compares values: the absolute difference from `reconstruct(X)`.
+            "features" compares what the network makes of them. In the convolutional
+            networks built here, that is the squared length of the difference of hidden
+            activations at each position, in units of what it is for normal rows, the
+            mean over all blocks. In others, it is the absolute difference times half
+            the score's gradient: what each entry adds to the score.
+        smoothing : float, default=0.0
+            Standard deviation, in pixels, of a Gaussian that each image's map is
+            smoothed with, mirrored at the borders. Images only.
 
         Returns
         -------
-        residuals : ndarray of shape (n_samples, n_features) or (n_samples, H, W), \
-                float64
-            Absolute differences, non-negative. Tables: in standard deviations of the
-            column. Images: in halves of the training range of the pixels (0 to 2 for
-            images in that range), the mean over channels.
+        maps : ndarray of shape (n_samples, n_features) or (n_samples, H, W), float64
+            Non-negative, a function of each row alone. Residuals of tables are in
+            standard deviations of the column, those of images in halves of the training
+            range of the pixels (0 to 2 for images in that range), the mean over
+            channels. "features" has no unit; from the activations of the networks
+            built here, it is 1 on average over the normal rows it was learned from.
+
+        Raises
+        ------
+        ValueError
+            For another `kind`, and for `smoothing` below 0 or of tables.
         """
-        residuals = self._row_by_row("residual_map", X)
+        functions = {"residual": "residual_map", "features": "feature_map"}
+        if kind not in functions:
+            raise ValueError(f"kind={kind!r}: one of {sorted(functions)} was expected.")
+        check_is_fitted(self)
+        if not isinstance(smoothing, Real) or not 0 <= smoothing < math.inf:
+            raise ValueError(
+                f"smoothing={smoothing!r}: a standard deviation in pixels, of 0 or "
+                "more, was expected."
+            )
+        if smoothing and self.image_shape_ is None:
+            raise ValueError(
+                f"smoothing={smoothing!r} of a table: columns have no neighbours. Use "
+                "smoothing=0, or image_shape if the rows are images."
+            )
+        values = self._check_fitted_rows(X)
+        maps = self._in_chunks(getattr(self.model_, functions[kind]), values)
         if self.image_shape_ is None:
-            return residuals
-        return residuals.reshape(len(residuals), *self.image_shape_).mean(-1)
+            return maps
+        height, width, _ = self.image_shape_
+        maps = maps.reshape(len(maps), height, width, -1).mean(-1)
+        if smoothing:
+            maps = gaussian_filter(maps, (0, smoothing, smoothing))
+        return maps
 
     def embed(self, X: Any) -> np.ndarray:
         """Rows as the model sees them.

@@ -55,9 +55,9 @@ class FAnoGANDetector(BaseDetector):
     image_shape : tuple of int, default=None
         (H, W) or (H, W, C) if X holds flattened images. Arrays of images need no
         `image_shape`.
-    adversarial_loss : {"cross_entropy", "hinge", "least_squares"}, \
-            default="cross_entropy"
-        The game between G and D. "cross_entropy" is the non-saturating GAN.
+    adversarial_loss : str, default="cross_entropy"
+        The game between G and D: "cross_entropy", the non-saturating GAN, "hinge" or
+        "least_squares".
     gradient_penalty : float, default=0.0
         Weight of the R1 penalty on D at real rows. Steadies training where it diverges
         or collapses, for about a third more time.
@@ -85,9 +85,8 @@ class FAnoGANDetector(BaseDetector):
     encoder_activation : {"auto", "identity", "tanh"}, default="auto"
         Of the encoder's outputs. "auto" is tanh for the uniform prior, which lies in
         (-1, 1), and the identity for the normal one. The paper's code has tanh.
-    anomaly_score : {"whitened", "f_anogan", "residual", "discrimination", "latent"}, \
-            default="whitened"
-        See Notes.
+    anomaly_score : str, default="whitened"
+        "whitened", "f_anogan", "residual", "discrimination" or "latent"; see Notes.
     feature_weight : float, default=1.0
         The paper's kappa, in the encoder's loss and in the score "f_anogan".
     whitening_floor : float or "auto", default="auto"

@@ -108,9 +108,9 @@ class OCGANDetector(BaseDetector):
         reconstructions. The latter, with neither latent discriminator nor mining, is
         the adversarial convolutional auto-encoder (aCAE) that the AnoGAN paper compares
         with.
-    adversarial_loss : {"cross_entropy", "hinge", "least_squares"}, \
-            default="cross_entropy"
-        The two games with the discriminators.
+    adversarial_loss : str, default="cross_entropy"
+        The two games with the discriminators: "cross_entropy", "hinge" or
+        "least_squares".
     reconstruction_weight : float, default=100.0
         Weight of the mean squared error against the two adversarial losses.
     latent_weight : float, default=1.0
@@ -144,9 +144,9 @@ class OCGANDetector(BaseDetector):
         of least error is the one kept in either case.
     batch_size : int or "auto", default="auto"
         Rows in a mini-batch; "auto" is 64 for images and 128 for tables.
-    anomaly_score : {"whitened", "reconstruction", "features", "visual", "latent", \
-            "classifier"}, default="whitened"
-        See Notes.
+    anomaly_score : str, default="whitened"
+        "whitened", "reconstruction", "features", "visual", "latent" or "classifier";
+        see Notes.
     whitening_floor : float or "auto", default="auto"
         Share of the mean variance added to every direction before whitening. "auto" is
         0.1 for images, where the features are many and alike, and 0.001 for tables.

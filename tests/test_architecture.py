@@ -61,6 +61,15 @@ def test_the_library_does_not_import_its_benchmark(path):
     assert not benchmark
 
 
+@pytest.mark.parametrize(
+    "path", sorted((PACKAGE / "inspection").glob("*.py")), ids=name
+)
+def test_displays_know_detectors_by_their_public_names(path):
+    inside = {module for _, module, _ in imports(path) if module.startswith("skanogan")}
+    own = ("skanogan.inspection", "skanogan._compat", "skanogan._labels")
+    assert all(module.startswith(own) for module in inside)
+
+
 @pytest.mark.parametrize("path", MODULES, ids=name)
 def test_what_a_module_exports_is_there(path):
     tree = ast.parse(path.read_text(encoding="utf-8"))

@@ -98,7 +98,7 @@ def test_the_lowest_scores_of_ten_thousand_rows_are_drawn_lowest_first():
     assert len(display.figure_.axes) == 21
     assert words(display)[1] == [f"row {expected[1]}", "score 1", "anomaly"]
     assert words(display)[2] == [f"row {expected[2]}", "score 2", "normal"]
-    title = display.figure_.get_suptitle()
+    title = display.title_.get_text()
     assert title == "the 5 most abnormal of 10,000 rows; anomalies score below 2"
 
 
@@ -107,7 +107,7 @@ def test_one_row_is_one_row_of_panels():
     display = AnomalyMapDisplay.from_predictions(X, X, X, [0.5])
     assert display.axes_.shape == (1, 4)
     assert words(display) == [["row 0", "score 0.5"]]
-    assert display.figure_.get_suptitle() == ""
+    assert display.title_.get_text() == ""
 
 
 def test_panels_by_hand():
@@ -164,6 +164,12 @@ def test_flat_rows_with_their_shape_are_images(shape):
         np.testing.assert_array_equal(
             pictures(as_images, column), pictures(as_rows, column)
         )
+
+
+def test_a_channel_axis_of_one_may_be_there_or_not():
+    X = np.random.RandomState(0).uniform(size=(2, 4, 2))
+    display = AnomalyMapDisplay.from_predictions(X[..., None], X, X[..., None], [0, 1])
+    np.testing.assert_array_equal(display.queries, X)
 
 
 def test_images_of_different_sizes_without_reconstructions():
@@ -277,6 +283,18 @@ def test_features_without_names_are_numbered():
     display = AnomalyMapDisplay.from_predictions(X, None, [[1, 2]], [0])
     labels = display.axes_[0, 0].get_yticklabels()
     assert [label.get_text() for label in labels] == ["x1", "x0"]
+
+
+def test_names_come_in_any_sequence_and_are_counted():
+    X = np.zeros((1, 2))
+    names = np.array(["a", "b"])
+    display = AnomalyMapDisplay.from_predictions(X, X, X, [0], feature_names=names)
+    labels = display.axes_[0, 0].get_yticklabels()
+    assert [label.get_text() for label in labels] == ["a", "b"]
+    with pytest.raises(ValueError, match="3 names for 2 features"):
+        AnomalyMapDisplay.from_predictions(X, X, X, [0], feature_names=list("abc"))
+    with pytest.raises(ValueError, match="1 names for 2 features"):
+        SampleDisplay.from_predictions(X, feature_names=["a"])
 
 
 @pytest.mark.parametrize("shape", [(2, 2), (3,)])
@@ -436,8 +454,9 @@ def test_curves_by_hand():
     errors = display.validation_line_.get_xydata().tolist()
     assert errors == [[30, 0.4], [40, 0.2], [50, 0.3]]
     assert display.kept_line_.get_xdata() == [40, 40]
-    only = TrainingCurveDisplay(history=history).plot(names=["logit"])
-    assert list(only.lines_) == ["logit"]
+    for names in (["logit"], []):
+        only = TrainingCurveDisplay(history=history).plot(names=names)
+        assert list(only.lines_) == names
 
 
 @pytest.mark.parametrize(
@@ -508,6 +527,7 @@ def test_three_rows_or_fewer_keep_their_distances(n, d):
 
 @pytest.mark.parametrize("n", [4, 40])
 @pytest.mark.parametrize("rows", ["alike", "two values", "one column", "huge"])
+@pytest.mark.filterwarnings("error")
 def test_degenerate_rows_have_places(n, rows):
     embedding = np.random.RandomState(0).normal(size=(n, 3))
     embedding = {
@@ -519,6 +539,8 @@ def test_degenerate_rows_have_places(n, rows):
     display = EmbeddingDisplay.from_predictions(embedding, random_state=0)
     assert display.positions.shape == (n, 2)
     assert np.isfinite(display.positions).all()
+    if rows != "alike":
+        assert (np.ptp(display.positions, axis=0) > 0).all()
 
 
 def test_neighbours_stay_neighbours():
@@ -609,7 +631,7 @@ def test_histograms_of_a_table_by_hand():
     inside = np.histogram(samples, edges)[0] / 4
     np.testing.assert_allclose(values, inside)
     assert (edges[0], edges[-1]) == (0, 2)
-    title = display.figure_.get_suptitle()
+    title = display.title_.get_text()
     assert title == "line: 4 drawn rows; grey: 2 real rows"
 
 
@@ -629,7 +651,7 @@ def test_features_that_differ_most_are_shown_first():
     samples[:, 13] += 1
     display = SampleDisplay.from_predictions(samples, X, max_features=2)
     assert [ax.get_title() for ax in display.axes_] == ["c7", "c13"]
-    assert "the 2 least alike of 20 features" in display.figure_.get_suptitle()
+    assert "the 2 least alike of 20 features" in display.title_.get_text()
     alone = SampleDisplay.from_predictions(samples, max_features=3)
     assert [ax.get_title() for ax in alone.axes_] == ["x0", "x1", "x2"]
 

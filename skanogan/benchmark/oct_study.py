@@ -20,7 +20,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -38,7 +37,7 @@ from skanogan.benchmark._baselines import KNNDistance, MeanDistance, PCAReconstr
 from skanogan.benchmark.retina import align_retina
 from skanogan.image import PatchDetector
 
-__all__ = ["METHODS", "Split", "detectors", "main", "numbers", "split", "study_split"]
+__all__ = ["METHODS", "detectors", "main", "numbers", "split", "study_split"]
 
 GUARD = 30
 """Numbers about a test scan that are not trained on."""
@@ -54,20 +53,8 @@ SEE_SCANS = ("scans as they are", "aligned scans")
 """Kinds of input that are whole scans; the others are patches of aligned ones."""
 
 
-@dataclass(frozen=True)
-class Split:
-    """Indices of the scans to train on and to test."""
-
-    train: np.ndarray
-    test: np.ndarray
-
-
 def numbers(names: Iterable[str]) -> np.ndarray:
     """The number in each name, as 1002 in AMD_1002.jpeg.
-
-    Parameters
-    ----------
-    names : iterable of str
 
     Returns
     -------
@@ -86,7 +73,7 @@ def split(
     *,
     development: bool = False,
     random: bool = False,
-) -> Split:
+) -> tuple[np.ndarray, np.ndarray]:
     """One of the three splits, as the head of this module says.
 
     Parameters
@@ -104,7 +91,8 @@ def split(
 
     Returns
     -------
-    split : Split
+    train, test : ndarray of int
+        Indices of scans.
     """
     halves: list[list[np.ndarray]] = [[], []]
     for label in np.unique(y):
@@ -120,7 +108,7 @@ def split(
     train = part[0] if development else np.flatnonzero(y == NORMAL)
     distance = np.abs(number[train][:, None] - number[tested]).min(1)
     kept = ~np.isin(train, tested) if random else distance > GUARD
-    return Split(train[kept], np.concatenate([tested, anomalies]))
+    return train[kept], np.concatenate([tested, anomalies])
 
 
 def finer(components: np.ndarray) -> np.ndarray:
@@ -155,16 +143,12 @@ def detectors(seed: int, memory: str) -> dict[tuple[str, str], Any]:
     shared: dict[str, Any] = {"random_state": seed, "memory": memory}
     anogan = {**shared, "max_iter": 1000}
     f_anogan = {**anogan, "encoder_max_iter": 1000}
-    ocgan = {**shared, "mining": False}
+    ocgan = {**shared, "mining": False}  # half of the time
     found: dict[tuple[str, str], Any] = {}
-    for kind in SEE_SCANS:
+    for kind in (*SEE_SCANS, "patches"):
         found[kind, "PCA reconstruction"] = PCAReconstruction()
         found[kind, "5-NN"] = KNNDistance()
         found[kind, "IsolationForest"] = trees
-    kind = "patches"
-    found[kind, "PCA reconstruction"] = PCAReconstruction()
-    found[kind, "5-NN"] = KNNDistance()
-    found[kind, "IsolationForest"] = trees
     for score in ("whitened", "anogan"):
         found[kind, f"AnoGAN, {score}"] = AnoGANDetector(anomaly_score=score, **anogan)
     for score in ("whitened", "f_anogan"):
@@ -193,7 +177,8 @@ METHODS = tuple(detectors(0, ""))
 def study_split(
     inputs: dict[str, np.ndarray],
     y: np.ndarray,
-    parts: Split,
+    train: np.ndarray,
+    test: np.ndarray,
     seed: int,
     methods: Iterable[tuple[str, str]] = METHODS,
 ) -> dict[tuple[str, str], dict[str, float]]:
@@ -205,7 +190,8 @@ def study_split(
         Scans by kind: ``"scans as they are"`` and ``"aligned scans"``.
     y : ndarray of shape (n,)
         0 NORMAL, 1 AMD, 2 DME.
-    parts : Split
+    train, test : ndarray of int
+        As `split` gives them.
     seed : int
         Of all that is random.
     methods : iterable of (str, str), default=METHODS
@@ -217,7 +203,7 @@ def study_split(
         test scans beyond the threshold; seconds.
     """
     found = {}
-    truth = y[parts.test]
+    truth = y[test]
     with tempfile.TemporaryDirectory() as memory:
         for (kind, name), detector in detectors(seed, memory).items():
             if (kind, name) not in set(methods):
@@ -232,8 +218,8 @@ def study_split(
                 random_state=seed,
             )
             started = time.perf_counter()
-            by_scan.fit(images[parts.train])
-            decision = by_scan.decision_function(images[parts.test])
+            by_scan.fit(images[train])
+            decision = by_scan.decision_function(images[test])
             figures = {"seconds": time.perf_counter() - started}
             for what, labels in (("all", (AMD, DME)), ("AMD", (AMD,)), ("DME", (DME,))):
                 rows = np.isin(truth, (NORMAL, *labels))
@@ -268,16 +254,9 @@ def main(argv: "list[str] | None" = None) -> int:
     with np.load(arguments.data, allow_pickle=False) as file:
         x, y, number = file["x"], file["y"], numbers(file["name"])
     methods = [m for m in METHODS if arguments.only in ", ".join(m)]
-    splits = [
-        split(
-            y,
-            number,
-            int(k),
-            development=arguments.development,
-            random=arguments.random,
-        )
-        for k in arguments.splits.split(",")
-    ]
+    how = {"development": arguments.development, "random": arguments.random}
+    chosen = [int(k) for k in arguments.splits.split(",")]
+    splits = [split(y, number, k, **how) for k in chosen]
     with Parallel(n_jobs=arguments.jobs, return_as="generator") as parallel:
         aligned = parallel(delayed(align_retina)(scan) for scan in x)
         inputs = {
@@ -285,8 +264,8 @@ def main(argv: "list[str] | None" = None) -> int:
             "aligned scans": np.stack(list(tqdm(aligned, total=len(x), desc="align"))),
         }
         runs = parallel(
-            delayed(study_split)(inputs, y, parts, seed, methods)
-            for seed, parts in enumerate(splits)
+            delayed(study_split)(inputs, y, *parts, seed, methods)
+            for seed, parts in zip(chosen, splits, strict=True)
         )
         found = list(tqdm(runs, total=len(splits), desc="splits"))
     _print_table(splits, y, found)
@@ -298,12 +277,10 @@ def _halved(x: np.ndarray) -> np.ndarray:
     return x.reshape(n, height // 2, 2, width // 2, 2).mean((2, 4)).astype(np.float32)
 
 
-def _print_table(
-    splits: list[Split], y: np.ndarray, found: list[dict[tuple[str, str], Any]]
-) -> None:
-    for parts in splits:
-        counts = np.bincount(y[parts.test], minlength=3)
-        print(f"{len(parts.train)} NORMAL scans to train, to test {counts.tolist()}")
+def _print_table(splits: list[Any], y: np.ndarray, found: list[Any]) -> None:
+    for train, test in splits:
+        counts = np.bincount(y[test], minlength=3)
+        print(f"{len(train)} NORMAL scans to train, to test {counts.tolist()}")
     names = ("AUROC", "splits", "AMD", "DME", "false alarms", "found", "s")
     print("\n| input | method | " + " | ".join(names) + " |")
     print("|---" * (len(names) + 2) + "|")

@@ -12,19 +12,17 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 __all__ = ["align_retina", "find_layers"]
 
 ABOVE, BELOW = 60, 20
-"""Rows about the band that are looked at; ABOVE reaches into the vitreous."""
-
-BAND = (-24, 8)
-"""Rows about the band that are kept: photoreceptors to choroid."""
-
-POOLING = (2, 4)
-"""Rows and columns of which the mean is taken in the end."""
+"""Rows about the band that are looked at, into the vitreous and the choroid."""
 
 NOISE = 0.1
 """Deviation of speckle, over the brightness of the band, that no scan exceeds."""
 
 
-def align_retina(scan: ArrayLike) -> np.ndarray:
+def align_retina(
+    scan: ArrayLike,
+    rows: tuple[int, int] = (-24, 8),
+    pooling: tuple[int, int] = (2, 4),
+) -> np.ndarray:
     """Flatten a scan along its brightest band, and make contrast and noise alike.
 
     A smooth curve through the band (the retinal pigment epithelium, RPE) becomes a
@@ -36,16 +34,22 @@ def align_retina(scan: ArrayLike) -> np.ndarray:
     ----------
     scan : array-like of shape (H, W)
         Grey levels, the vitreous at the top.
+    rows : (int, int), default=(-24, 8)
+        First row to keep and the one after the last, counted from the curve: by default
+        from the photoreceptors to the choroid. At most (-60, 20).
+    pooling : (int, int), default=(2, 4)
+        Rows and columns of which the mean is taken in the end.
 
     Returns
     -------
-    aligned : ndarray of shape (16, W // 4), float32
-        Within -4 and 5 deviations. The smooth curve lies between rows 11 and 12.
+    aligned : ndarray of shape (n_rows // pooling[0], W // pooling[1]), float32
+        Within -4 and 5 deviations.
 
     Raises
     ------
     ValueError
-        If the scan is not an image of grey levels of 64 x 64 pixels or more.
+        If the scan is not an image of grey levels of 64 x 64 pixels or more, or `rows`
+        reach further.
     """
     grey = np.asarray(scan, float)
     if grey.ndim != 2 or min(grey.shape) < 64:
@@ -53,11 +57,16 @@ def align_retina(scan: ArrayLike) -> np.ndarray:
             f"The scan has shape {grey.shape}; grey levels (H, W) of 64 x 64 pixels or "
             "more were expected."
         )
+    first, last = rows
+    if not -ABOVE <= first < last <= BELOW:
+        raise ValueError(
+            f"rows={rows!r}: a range within {(-ABOVE, BELOW)} was expected."
+        )
     surface, band = find_layers(grey)
     width = grey.shape[1]
-    rows = np.arange(-ABOVE, BELOW)[:, None] + _smooth_curve(band)
-    columns = np.broadcast_to(np.arange(width), rows.shape)
-    flat = map_coordinates(grey, [rows, columns], order=1, mode="nearest")
+    at = np.arange(-ABOVE, BELOW)[:, None] + _smooth_curve(band)
+    columns = np.broadcast_to(np.arange(width), at.shape)
+    flat = map_coordinates(grey, [at, columns], order=1, mode="nearest")
 
     vitreous = np.median(
         np.concatenate(
@@ -70,10 +79,10 @@ def align_retina(scan: ArrayLike) -> np.ndarray:
     flat = np.clip((flat - vitreous) / max(bright - vitreous, 5.0), -0.3, 1.5)
     flat = _with_noise_of_at_most(flat, NOISE)
     retina = flat[ABOVE - 40 : ABOVE + 12]
-    flat = (flat - retina.mean()) / retina.std()
-    flat = flat[ABOVE + BAND[0] : ABOVE + BAND[1]]
-    down, across = POOLING
-    flat = flat[:, : width // across * across]
+    flat = (flat - retina.mean()) / max(retina.std(), 1e-6)
+    down, across = pooling
+    flat = flat[ABOVE + first : ABOVE + last]
+    flat = flat[: len(flat) // down * down, : width // across * across]
     pooled = flat.reshape(len(flat) // down, down, -1, across).mean((1, 3))
     return np.clip(pooled, -4.0, 5.0).astype(np.float32)
 

@@ -8,15 +8,14 @@ from sklearn.utils.validation import check_consistent_length
 
 from skanogan._compat import _num_samples, _safe_indexing
 from skanogan.inspection._drawing import check_matplotlib
-from skanogan.inspection._map_panels import draw_bars, draw_images, row_labels, title
+from skanogan.inspection._map_panels import draw_bars, draw_images, heading, row_labels
 from skanogan.inspection._rows import (
-    as_rows,
     check_count,
     check_methods,
-    check_shapes,
     chosen_positions,
     column_names,
     finite_scores,
+    matched_rows,
     most_abnormal,
     scores_and_threshold,
 )
@@ -67,6 +66,7 @@ class AnomalyMapDisplay:
         Only for images.
     bars_ : list of matplotlib BarContainer
         Only for tables.
+    title_ : matplotlib Text
 
     See Also
     --------
@@ -163,12 +163,17 @@ class AnomalyMapDisplay:
             rows = _safe_indexing(X, at)
             scores, threshold = scores_and_threshold(detector, rows)
         has_normal = hasattr(detector, "reconstruct")
-        return cls._of_rows(
+        queries, normal, maps = matched_rows(
             rows,
             detector.reconstruct(rows) if has_normal else None,
             detector.anomaly_map(rows),
             getattr(detector, "image_shape_", None),
+        )
+        return cls(
+            queries=queries,
+            maps=maps,
             scores=scores,
+            reconstructions=normal,
             threshold=threshold,
             indices=at,
             n_samples=_num_samples(X) if indices is None else None,
@@ -241,36 +246,22 @@ class AnomalyMapDisplay:
         else:
             at = chosen_positions(X, indices, MOST_ROWS)
         has_normal = reconstructions is not None
-        return cls._of_rows(
+        queries, normal, maps = matched_rows(
             _safe_indexing(X, at),
             _safe_indexing(reconstructions, at) if has_normal else None,
             _safe_indexing(maps, at),
             image_shape,
+        )
+        return cls(
+            queries=queries,
+            maps=maps,
             scores=scores[at],
+            reconstructions=normal,
             threshold=threshold,
             indices=at,
             n_samples=len(scores) if indices is None else None,
             feature_names=column_names(X) if feature_names is None else feature_names,
         ).plot(max_features=max_features, figure=figure)
-
-    @classmethod
-    def _of_rows(
-        cls,
-        rows: Any,
-        reconstructions: Any,
-        maps: Any,
-        image_shape: Sequence[int] | None,
-        **data: Any,
-    ) -> "AnomalyMapDisplay":
-        """The display of these rows: flat images get their shape, shapes must agree."""
-        queries = as_rows(rows, image_shape)
-        found = as_rows(maps, None if image_shape is None else image_shape[:2])
-        check_shapes("map", found, [query.shape[:2] for query in queries])
-        normal = None
-        if reconstructions is not None:
-            normal = as_rows(reconstructions, image_shape)
-            check_shapes("reconstruction", normal, [query.shape for query in queries])
-        return cls(queries=queries, maps=found, reconstructions=normal, **data)
 
     def plot(
         self, *, max_features: int = 10, figure: Any = None
@@ -301,5 +292,6 @@ class AnomalyMapDisplay:
             self.figure_, self.axes_, self.images_, self.colorbar_ = draw_images(
                 *drawn, labels, figure
             )
-        self.figure_.suptitle(title(len(self.queries), self.n_samples, self.threshold))
+        title = heading(len(self.queries), self.n_samples, self.threshold)
+        self.title_ = self.figure_.suptitle(title)
         return self

@@ -14,8 +14,9 @@ from skanogan.inspection._drawing import (
     own_figure,
     pixel_range,
 )
+from skanogan.inspection._rows import all_names
 
-__all__ = ["draw_bars", "draw_images", "row_labels", "title"]
+__all__ = ["draw_bars", "draw_images", "heading", "row_labels"]
 
 Arrays = Sequence[np.ndarray]
 
@@ -37,7 +38,7 @@ def row_labels(
     return labels
 
 
-def title(n_rows: int, n_samples: int | None, threshold: float | None) -> str:
+def heading(n_rows: int, n_samples: int | None, threshold: float | None) -> str:
     """Which rows these are, and where anomalies begin."""
     parts = []
     if n_samples is not None and n_samples > 1:
@@ -65,13 +66,14 @@ def draw_images(
         As the attributes of AnomalyMapDisplay.
     """
     titles = ["query", "closest normal", "map", "overlay"]
-    if reconstructions is None:
+    normals = [] if reconstructions is None else list(reconstructions)
+    if not normals:
         del titles[1]
     shape = (len(queries), len(titles))
     figure = own_figure(figure, _size(queries, len(titles)))
     axes = figure.subplots(*shape, squeeze=False)
     images = np.empty(shape, dtype=object)
-    low, high = pixel_range([*queries, *(reconstructions or [])])
+    low, high = pixel_range([*queries, *normals])
     greys = {"cmap": "gray", "vmin": 0, "vmax": 1}
     most = max(float(found.max()) for found in maps)
     heat = {"cmap": MAP_COLOURS, "vmin": 0, "vmax": most if most > 0 else 1.0}
@@ -79,9 +81,8 @@ def draw_images(
         picture = as_picture(query, low, high)
         panels = list(axes[i])
         images[i, 0] = panels[0].imshow(picture, **greys)
-        if reconstructions is not None:
-            normal = as_picture(reconstructions[i], low, high)
-            images[i, 1] = panels[1].imshow(normal, **greys)
+        if normals:
+            images[i, 1] = panels[1].imshow(as_picture(normals[i], low, high), **greys)
         images[i, -2] = panels[-2].imshow(found, **heat)
         panels[-1].imshow(DIMMED * as_grey(picture), **greys)
         opacity = np.clip(found / heat["vmax"], 0, 1)
@@ -117,7 +118,7 @@ def draw_bars(
         As the attributes of AnomalyMapDisplay.
     """
     n_features = len(queries[0])
-    names = feature_names or [f"x{j}" for j in range(n_features)]
+    names = all_names(feature_names, n_features)
     n_bars = min(max_features, n_features)
     n_rows = len(queries)
     figure = own_figure(figure, (7, 0.9 + n_rows * (0.5 + 0.22 * n_bars)))

@@ -36,8 +36,8 @@ def in_the_plane(
         return _principal(rows, 2, rng)
     rows = _principal(rows / unit, WIDE, rng)
     start = rows[:, :2] / rows[:, 0].std()
-    # scikit-learn's own start from PCA needs two columns, and crashes on rows that are
-    # all alike.
+    # scikit-learn's own start from PCA needs two columns, and from rows that are all
+    # alike it crashes. From a start on a line, t-SNE would never leave it.
     start = start + rng.normal(scale=0.01, size=start.shape)
     tsne = TSNE(
         perplexity=min(perplexity, (len(rows) - 1) / 3),

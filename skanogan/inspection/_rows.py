@@ -10,13 +10,14 @@ from sklearn.utils.validation import column_or_1d
 from skanogan._compat import _num_samples
 
 __all__ = [
+    "all_names",
     "as_rows",
     "check_count",
     "check_methods",
-    "check_shapes",
     "chosen_positions",
     "column_names",
     "finite_scores",
+    "matched_rows",
     "most_abnormal",
     "scores_and_threshold",
 ]
@@ -128,16 +129,28 @@ def as_rows(X: Any, image_shape: Sequence[int] | None = None) -> list[np.ndarray
     return rows
 
 
-def check_shapes(
-    name: str, arrays: Sequence[np.ndarray], expected: Sequence[tuple[int, ...]]
-) -> None:
-    """Arrays of these shapes, or an error."""
-    for array, shape in zip(arrays, expected, strict=True):
-        if array.shape != shape:
-            raise ValueError(
-                f"A {name} of shape {array.shape} where {shape} was expected. If the "
-                "rows are flattened images, pass image_shape."
-            )
+def matched_rows(
+    X: Any, reconstructions: Any, maps: Any, image_shape: Sequence[int] | None
+) -> tuple[list[np.ndarray], list[np.ndarray] | None, list[np.ndarray]]:
+    """Rows, what is closest to them, and their maps, of shapes that agree.
+
+    Parameters
+    ----------
+    X, reconstructions, maps, image_shape
+        As `as_rows` takes them; there may be no `reconstructions`.
+
+    Returns
+    -------
+    queries, reconstructions, maps : list of ndarray
+    """
+    queries = as_rows(X, image_shape)
+    found = as_rows(maps, None if image_shape is None else image_shape[:2])
+    _check_shapes("map", found, [query.shape[:2] for query in queries])
+    if reconstructions is None:
+        return queries, None, found
+    normal = as_rows(reconstructions, image_shape)
+    _check_shapes("reconstruction", normal, [query.shape for query in queries])
+    return queries, normal, found
 
 
 def column_names(X: Any, detector: Any = None) -> list[str] | None:
@@ -146,3 +159,26 @@ def column_names(X: Any, detector: Any = None) -> list[str] | None:
     if names is None:
         names = getattr(X, "columns", None)
     return None if names is None else [str(name) for name in names]
+
+
+def all_names(names: Sequence[str] | None, n_features: int) -> list[str]:
+    """A name for each feature: x0, x1, and so on if there are none."""
+    if names is None:
+        return [f"x{j}" for j in range(n_features)]
+    if len(names) != n_features:
+        raise ValueError(
+            f"feature_names holds {len(names)} names for {n_features} features; one "
+            "for each was expected."
+        )
+    return [str(name) for name in names]
+
+
+def _check_shapes(
+    name: str, arrays: Sequence[np.ndarray], expected: Sequence[tuple[int, ...]]
+) -> None:
+    for array, shape in zip(arrays, expected, strict=True):
+        if array.shape != shape:
+            raise ValueError(
+                f"A {name} of shape {array.shape} where {shape} was expected. If the "
+                "rows are flattened images, pass image_shape."
+            )

@@ -13,7 +13,13 @@ from skanogan.inspection._drawing import (
     own_figure,
     pixel_range,
 )
-from skanogan.inspection._rows import as_rows, check_count, check_methods, column_names
+from skanogan.inspection._rows import (
+    all_names,
+    as_rows,
+    check_count,
+    check_methods,
+    column_names,
+)
 from skanogan.inspection._sample_panels import draw_histograms, in_a_grid
 
 __all__ = ["SampleDisplay"]
@@ -56,6 +62,8 @@ class SampleDisplay:
         Only for images: the grids.
     bars_ : list of matplotlib StepPatch
         Only for tables: the histograms of the drawn rows.
+    title_ : matplotlib Text
+        Only for tables.
 
     Examples
     --------
@@ -229,7 +237,7 @@ class SampleDisplay:
         grids = [(f"{n}{few} drawn rows", self.samples)]
         if self.real is not None:
             grids.append((f"{len(self.real)} real rows", self.real))
-        low, high = pixel_range([*self.samples, *(self.real or [])])
+        low, high = pixel_range([image for _, images in grids for image in images])
         self.figure_ = own_figure(figure, (4.6 * len(grids), 4.4))
         self.axes_ = self.figure_.subplots(1, len(grids), squeeze=False)[0]
         self.images_ = []
@@ -244,7 +252,7 @@ class SampleDisplay:
         drawn = np.stack(self.samples).astype(float)
         real = None if self.real is None else np.stack(self.real).astype(float)
         n_features = drawn.shape[1]
-        names = self.feature_names or [f"x{j}" for j in range(n_features)]
+        names = all_names(self.feature_names, n_features)
         shown = np.arange(min(n_features, max_features))
         if real is not None and n_features > max_features:
             distances = [
@@ -270,4 +278,4 @@ class SampleDisplay:
         if len(shown) < n_features:
             which = "first" if real is None else "least alike"
             title += f"; the {len(shown)} {which} of {n_features} features"
-        self.figure_.suptitle(title)
+        self.title_ = self.figure_.suptitle(title)

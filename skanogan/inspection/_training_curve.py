@@ -153,7 +153,7 @@ class TrainingCurveDisplay:
                 *self._curve(key), label=key.replace("_", " "), markersize=3, **line
             )
         drawn = list(self.lines_.values())
-        if all((line.get_ydata() > 0).all() for line in drawn):
+        if drawn and all((line.get_ydata() > 0).all() for line in drawn):
             values = np.concatenate([line.get_ydata() for line in drawn])
             if values.max() > WIDE_RANGE * values.min():
                 ax.set_yscale("log")

@@ -18,6 +18,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from skanogan.models._feature_map import REFERENCE_IMAGES
 from skanogan.models._folding import folded
 from skanogan.models._gan import GAN, GANParts
 from skanogan.models._inversion import descend
@@ -81,12 +82,15 @@ class AnoGAN(GAN):
         }
         latents = self._fixed_latents(n_latents[search.start], rng)
         drawn = chunked(self._drawn_features, latents)
+        some = self._scaled(x[:REFERENCE_IMAGES])
         if search.start == "random":
             at_start = drawn[:1]
+            self._learn_positions(some, latents[:1].expand(len(some), -1))
         elif search.start == "encoder":
             at_start = chunked(
                 lambda x: self._drawn_features(self.encode(self._scaled(x))), x
             )
+            self._learn_positions(some, self.encode(some))
         else:
             # No differences are known yet: as if normal rows varied as differences do.
             centred = features - features.mean(0)
@@ -94,6 +98,7 @@ class AnoGAN(GAN):
             bank = metric.coordinates(drawn)
             at = chunked(lambda f: nearest(metric.coordinates(f), bank), features)
             at_start = drawn[at[:, 0]]
+            self._learn_positions(some, latents[at[: len(some), 0]])
         differences = features - at_start
         self.metric = WhitenedMetric.fit(differences, search.whitening_floor, RANK)
         self.metric.eval()

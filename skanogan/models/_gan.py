@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from skanogan.models._averaging import Average
+from skanogan.models._feature_map import by_position, position_metrics
 from skanogan.models._losses import ADVERSARIAL_LOSSES, gradient_penalty
 from skanogan.models._model import Model, chunked
 from skanogan.models._networks import Discriminator, adam
@@ -87,6 +88,8 @@ class GANParts:
 
 class GAN(Model):
     """Generator, discriminator, perhaps an encoder, and their training."""
+
+    position_metrics: nn.ModuleList
 
     def __init__(self, parts: GANParts) -> None:
         super().__init__()
@@ -259,6 +262,13 @@ class GAN(Model):
     def residual_map(self, x: Tensor) -> Tensor:
         return (self._scaled(x) - self.generator(self.find_latents(x))).abs()
 
+    def feature_map(self, x: Tensor) -> Tensor:
+        if not len(self.position_metrics):
+            return super().feature_map(x)
+        drawn = self.generator(self.find_latents(x))
+        metrics, scaled = self.position_metrics, self._scaled(x)
+        return by_position(self.discriminator, metrics, scaled, drawn)
+
     def embed(self, x: Tensor) -> Tensor:
         return self._features(x)
 
@@ -273,6 +283,12 @@ class GAN(Model):
             rows.var(0, correction=0).sum() for rows in (drawn, self._scaled(x))
         ]
         return float(variances[0] / variances[1].clamp(min=1e-12))
+
+    def _learn_positions(self, scaled: Tensor, latents: Tensor) -> None:
+        """Learn the metrics of `feature_map` from some rows and latents near them."""
+        drawn = self.generator(latents)
+        self.position_metrics = position_metrics(self.discriminator, scaled, drawn)
+        self.position_metrics.eval()
 
     def _fixed_latents(self, n: int, rng: torch.Generator) -> Tensor:
         """From a generator on the CPU, so that every device has the same."""

@@ -6,6 +6,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from skanogan.models._feature_map import by_gradient
+
 __all__ = ["Model", "chunked", "floats_kept"]
 
 CHUNK = 256
@@ -145,6 +147,13 @@ class Model(nn.Module, ABC):
             Absolute, on the model's scale.
         """
 
+    def feature_map(self, x: Tensor) -> Tensor:
+        """What each entry of x adds to its score, in the shape of x or (n, 1, H, W).
+
+        By the score's gradient, where a method has no features with positions.
+        """
+        return by_gradient(self.score, x, self.reconstruct(x))
+
     @abstractmethod
     def embed(self, x: Tensor) -> Tensor:
         """Features or codes.
@@ -193,7 +202,13 @@ class Model(nn.Module, ABC):
         x : Tensor of shape (n, ...)
             A few rows.
         """
-        for function in (self.score, self.reconstruct, self.residual_map, self.embed):
+        for function in (
+            self.score,
+            self.reconstruct,
+            self.residual_map,
+            self.feature_map,
+            self.embed,
+        ):
             function(x)
 
     @property

@@ -25,6 +25,11 @@ from torch.nn.functional import softplus
 
 from skanogan.models._autoencoder import AutoEncoder, statistics_kept
 from skanogan.models._averaging import Average
+from skanogan.models._feature_map import (
+    REFERENCE_IMAGES,
+    by_position,
+    position_metrics,
+)
 from skanogan.models._losses import ADVERSARIAL_LOSSES
 from skanogan.models._metric import RANK, WhitenedMetric
 from skanogan.models._model import Model, chunked
@@ -101,6 +106,7 @@ class OCGAN(Model):
     """
 
     centre: Tensor
+    position_metrics: nn.ModuleList
 
     def __init__(
         self,
@@ -304,6 +310,9 @@ class OCGAN(Model):
         floor = self.whitening_floor
         differences = chunked(self._feature_differences, x)
         self.metric = WhitenedMetric.fit(differences, floor, RANK).eval()
+        some = self._scaled(x[:REFERENCE_IMAGES])
+        rebuilt, encoder = self.autoencoder(some), self.autoencoder.encoder
+        self.position_metrics = position_metrics(encoder, some, rebuilt).eval()
         features = chunked(self._features, x)
         self.register_buffer("centre", features.mean(0))
         self.spread = WhitenedMetric.fit(features - self.centre, floor, RANK).eval()
@@ -329,6 +338,13 @@ class OCGAN(Model):
     def residual_map(self, x: Tensor) -> Tensor:
         scaled = self._scaled(x)
         return (scaled - self.autoencoder(scaled)).abs()
+
+    def feature_map(self, x: Tensor) -> Tensor:
+        if not len(self.position_metrics):
+            return super().feature_map(x)
+        encoder, scaled = self.autoencoder.encoder, self._scaled(x)
+        rebuilt = self.autoencoder(scaled)
+        return by_position(encoder, self.position_metrics, scaled, rebuilt)
 
     def embed(self, x: Tensor) -> Tensor:
         return self.autoencoder.encoder(self._scaled(x))

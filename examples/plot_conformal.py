@@ -1,0 +1,116 @@
+"""
+False alarms as promised: conformal thresholds
+==============================================
+
+A detector's own threshold calls some share of new normal rows anomalies, and seldom the
+share that one had in mind. `ConformalDetector` keeps a part of the normal rows from the
+detector and puts the threshold by their scores: at most `alpha` of new normal rows are
+called anomalies, whatever the detector. Here the promise is measured, for handwritten
+digits and for a table.
+"""
+
+# %%
+# Normal rows alone are needed: false alarms are what is measured. Eights written by
+# hand, and the benign tumours of a table that comes with scikit-learn. A path to an
+# ``.npz`` file with X and y (1 for anomalies), such as one of ADBench's tables, takes
+# the place of the latter: ``python plot_conformal.py 38_thyroid.npz``.
+import sys
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from sklearn.datasets import load_breast_cancer, load_digits
+from sklearn.ensemble import IsolationForest
+from sklearn.model_selection import ShuffleSplit
+
+from skanogan import AnoGANDetector
+from skanogan.conformal import ConformalDetector
+
+digits = load_digits()
+if len(sys.argv) > 1:
+    table = Path(sys.argv[1]).stem
+    with np.load(sys.argv[1]) as file:
+        normal_rows = file["X"][file["y"] == 0][:1000]
+else:
+    table = "breast cancer, benign normal"
+    tumours = load_breast_cancer()
+    normal_rows = tumours.data[tumours.target == 1]
+normal = {"digits, 8 normal": digits.data[digits.target == 8], table: normal_rows}
+
+# Small networks and few updates, so that this page is quick: the promise does not
+# depend on how good a detector is.
+quick = {"hidden_layer_sizes": (64, 64), "averaging": 0.95}
+gans = [
+    AnoGANDetector(image_shape=(8, 8), max_iter=200, **quick),
+    AnoGANDetector(max_iter=400, learning_rate=5e-4, **quick),
+]
+
+# %%
+# Random splits: on one half of the rows the detector is fitted and calibrated, the
+# other half is new to it. One fit serves every `alpha`, since a row is called an
+# anomaly where its p-value is at most `alpha`. The detector's own threshold is measured
+# on the same rows.
+alphas = np.linspace(0.01, 0.2, 39)
+
+
+def measure(X, detector, n_splits):
+    """Shares of new rows called anomalies: (n_splits, n_alphas), (n_splits,)."""
+    rates, own = [], []
+    splits = ShuffleSplit(n_splits, test_size=0.5, random_state=0)
+    for seed, (train, test) in enumerate(splits.split(X)):
+        detector.set_params(random_state=seed)
+        conformal = ConformalDetector(detector, calibration_size=0.5, random_state=seed)
+        p_values = conformal.fit(X[train]).p_values(X[test])
+        rates.append(np.mean(p_values[:, None] <= alphas, axis=0))
+        own.append(np.mean(conformal.estimator_.predict(X[test]) == -1))
+    return np.array(rates), np.array(own)
+
+
+found = {}
+for (name, X), gan in zip(normal.items(), gans, strict=True):
+    found[name, "IsolationForest"] = measure(X, IsolationForest(), n_splits=20)
+    found[name, "AnoGANDetector"] = measure(X, gan, n_splits=12)
+for (name, kind), (rates, own) in found.items():
+    at = np.argmin(np.abs(alphas - 0.05))
+    error = 2 * rates[:, at].std(ddof=1) / np.sqrt(len(rates))
+    print(
+        f"{name}, {kind}: {rates[:, at].mean():.3f} +- {error:.3f} at alpha = "
+        f"{alphas[at]:.2f}; its own threshold: {own.mean():.3f}"
+    )
+
+# %%
+# Bands are two standard errors wide to either side. The steps are those of the
+# p-values: with n rows to calibrate on there are no others than 1 / (n + 1),
+# 2 / (n + 1), ... The points at the right are the detectors' own thresholds, which do
+# not depend on `alpha`.
+figure, panels = plt.subplots(
+    1, 2, figsize=(9, 4.2), sharex=True, sharey=True, layout="constrained"
+)
+styles = {
+    "IsolationForest": {"color": "C1", "linestyle": "--", "marker": "s"},
+    "AnoGANDetector": {"color": "C0", "linestyle": "-", "marker": "o"},
+}
+OWN = 0.225
+for axes, name in zip(panels, normal, strict=True):
+    axes.plot(
+        [0, 0.2], [0, 0.2], color="0.3", linewidth=1, linestyle=":", label="the promise"
+    )
+    for kind, style in styles.items():
+        rates, own = found[name, kind]
+        mean, error = rates.mean(0), 2 * rates.std(0, ddof=1) / np.sqrt(len(rates))
+        line = {key: style[key] for key in ("color", "linestyle")}
+        axes.plot(alphas, mean, label=f"{kind}, conformal", **line)
+        axes.fill_between(
+            alphas, mean - error, mean + error, color=style["color"], alpha=0.2, lw=0
+        )
+        point = {key: style[key] for key in ("color", "marker")}
+        label = f"{kind}, its own threshold"
+        axes.plot(OWN, own.mean(), linestyle="none", label=label, **point)
+    axes.axvline(0.21, color="0.8", linewidth=1)
+    axes.set(title=name, xlabel="alpha")
+panels[0].set_xticks(
+    [0, 0.05, 0.1, 0.15, 0.2, OWN], ["0", ".05", ".1", ".15", ".2", "own"]
+)
+panels[0].set(ylabel="measured share of false alarms", xlim=(0, 0.24), ylim=(0, None))
+panels[0].legend(fontsize=8, loc="upper left")
+plt.show()

@@ -1,0 +1,199 @@
+"""Maps of where a row departs from the closest normal thing."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+from torch import nn
+
+from skanogan.models._feature_map import (
+    by_gradient,
+    by_position,
+    hidden_maps,
+    position_metrics,
+)
+from skanogan.models._networks import StackDiscriminator
+
+KINDS = ["residual", "features"]
+MAKERS = ["make_detector", "make_fanogan", "make_ocgan"]
+
+
+@pytest.fixture(params=MAKERS)
+def make(request):
+    return request.getfixturevalue(request.param)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_maps_of_images_are_of_their_size_and_not_negative(make, kind, zeros):
+    detector = make().fit(zeros)
+    maps = detector.anomaly_map(zeros[:7], kind=kind)
+    assert maps.shape == (7, 8, 8)
+    assert maps.dtype == np.float64
+    assert (maps >= 0).all()
+    assert maps.max() > 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_maps_of_tables_have_a_value_a_column(make, kind, blob):
+    maps = make().fit(blob).anomaly_map(blob[:7], kind=kind)
+    assert maps.shape == (7, 5)
+    assert (maps >= 0).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_colour_and_integers_are_mapped_too(make, kind, dtype, zeros):
+    colour = np.stack([zeros, 16 - zeros, zeros / 2], -1).astype(dtype)
+    detector = make().fit(colour)
+    maps = detector.anomaly_map(colour[:3], kind=kind)
+    assert maps.shape == (3, 8, 8)
+    assert np.isfinite(maps).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_map_is_a_function_of_its_row_alone(make, kind, zeros):
+    detector = make().fit(zeros)
+    together = detector.anomaly_map(zeros[:20], kind=kind, smoothing=1.0)
+    alone = detector.anomaly_map(zeros[3:4], kind=kind, smoothing=1.0)[0]
+    among_others = np.concatenate([zeros[::-1], zeros[:20] * 3])
+    turned = detector.anomaly_map(among_others, kind=kind, smoothing=1.0)
+    np.testing.assert_allclose(together[3], alone, rtol=1e-4, atol=1e-5)
+    row = len(zeros) - 1 - 3
+    np.testing.assert_allclose(turned[row], alone, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_spot_that_is_put_in_is_where_the_map_is_highest(make_ocgan, kind):
+    rng = np.random.RandomState(0)
+    images = 8 + rng.normal(0, 0.5, (120, 16, 16))
+    detector = make_ocgan(max_iter=60, n_filters=8, latent_dim=8).fit(images)
+    spotted = images[:10].copy()
+    spotted[:, 3:6, 9:12] += 8
+    change = detector.anomaly_map(spotted, kind=kind, smoothing=1.0)
+    change -= detector.anomaly_map(images[:10], kind=kind, smoothing=1.0)
+    highest = np.array([np.unravel_index(m.argmax(), m.shape) for m in change])
+    assert (np.abs(highest - [4, 10]) <= 2).all()
+
+
+def test_an_untouched_corner_of_the_feature_map_stays_low(make_ocgan):
+    rng = np.random.RandomState(0)
+    images = 8 + rng.normal(0, 0.5, (120, 32, 32))
+    detector = make_ocgan(max_iter=60, n_filters=8, latent_dim=8).fit(images)
+    spotted = images[:5].copy()
+    spotted[:, 4:8, 4:8] += 8
+    maps = detector.anomaly_map(spotted, kind="features")
+    assert maps[:, 2:10, 2:10].mean() > 3 * maps[:, 24:, 24:].mean()
+
+
+def test_features_are_one_on_average_over_the_rows_they_were_learned_from(
+    make_ocgan, zeros
+):
+    detector = make_ocgan(max_iter=200, n_filters=8).fit(zeros)
+    maps = detector.anomaly_map(zeros, kind="features")
+    # A tenth of the mean variance is added to every direction, and stretching averages.
+    assert 0.3 < maps.mean() < 1.5
+
+
+def test_smoothing_is_scipys_of_each_image(make_detector, zeros):
+    detector = make_detector().fit(zeros)
+    plain = detector.anomaly_map(zeros[:4])
+    smooth = detector.anomaly_map(zeros[:4], smoothing=1.5)
+    for before, after in zip(plain, smooth, strict=True):
+        np.testing.assert_allclose(after, gaussian_filter(before, 1.5))
+    # Mirrored borders lose nothing.
+    np.testing.assert_allclose(smooth.sum((1, 2)), plain.sum((1, 2)), rtol=1e-6)
+
+
+def test_flat_images_have_the_maps_of_the_images(make_detector, zeros):
+    images = make_detector().fit(zeros)
+    flat = make_detector(image_shape=(8, 8)).fit(zeros.reshape(len(zeros), -1))
+    for kind in KINDS:
+        maps = flat.anomaly_map(zeros[:3].reshape(3, -1), kind=kind)
+        assert np.array_equal(maps, images.anomaly_map(zeros[:3], kind=kind))
+
+
+def test_networks_of_ones_own_are_mapped_by_the_gradient(make_detector, zeros):
+    networks = {
+        "generator": nn.Sequential(nn.Linear(4, 64), nn.Unflatten(1, (1, 8, 8))),
+        "discriminator": nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.Linear(8, 1)),
+    }
+    detector = make_detector(**networks).fit(zeros)
+    assert len(detector.model_.position_metrics) == 0
+    maps = detector.anomaly_map(zeros[:3], kind="features")
+    assert maps.shape == (3, 8, 8)
+    assert maps.max() > 0
+
+
+def test_a_searched_row_is_mapped_as_well(make_detector, blob):
+    for start in ("nearest", "random"):
+        detector = make_detector(n_steps=3, start=start).fit(blob)
+        assert np.isfinite(detector.anomaly_map(blob, kind="features")).all()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ({"kind": "gradient"}, "one of .'features', 'residual'. was expected"),
+        ({"smoothing": -1}, "of 0 or more"),
+        ({"smoothing": np.nan}, "of 0 or more"),
+        ({"smoothing": "much"}, "of 0 or more"),
+        ({"smoothing": 2}, "columns have no neighbours"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(parameters, said, make_detector, blob):
+    detector = make_detector().fit(blob)
+    with pytest.raises(ValueError, match=said):
+        detector.anomaly_map(blob, **parameters)
+
+
+# On tensors ----------------------------------------------------------------------
+
+
+def test_the_gradients_of_a_linear_score_share_it_out():
+    direction = torch.tensor([[1.0, 0.0, 2.0], [0.0, 3.0, 0.0]], dtype=torch.float64)
+    x = torch.tensor([[1.0, 2.0, -1.0], [0.5, 0.0, 4.0]], dtype=torch.float64)
+    drawn = torch.zeros_like(x)
+
+    def score(x):
+        return ((x - drawn) @ direction.T).square().sum(1)
+
+    shares = by_gradient(score, x, drawn)
+    # Row 0: features (1 - 2, 6) = (-1, 6); dA/dx = 2 (-1, 18, -2).
+    torch.testing.assert_close(shares[0], torch.tensor([1.0, 36, 2]).double())
+    # Row 1: features (8.5, 0); all shares have one sign and add up to the score.
+    torch.testing.assert_close(shares[1].sum(), score(x)[1])
+
+
+class TakesItApart(nn.Module):
+    """One hidden channel a pixel, its double and nothing of its neighbours."""
+
+    def forward(self, x):
+        return 2 * x
+
+
+def one_block():
+    return StackDiscriminator([TakesItApart()], nn.Linear(16, 1))
+
+
+def test_positions_are_compared_in_units_of_what_normal_rows_differ_by():
+    rng = torch.Generator().manual_seed(0)
+    x = torch.randn(50, 1, 4, 4, generator=rng)
+    drawn = torch.zeros_like(x)
+    metrics = position_metrics(one_block(), x, drawn)
+    variance = float((2 * x).square().mean())
+    query = torch.zeros(1, 1, 4, 4)
+    query[0, 0, 1, 2] = 3.0
+    found = by_position(one_block(), metrics, query, drawn[:1])
+    expected = torch.zeros(1, 1, 4, 4)
+    expected[0, 0, 1, 2] = (2 * 3.0) ** 2 / (variance * 1.1)  # the floor is a tenth
+    torch.testing.assert_close(found, expected)
+
+
+def test_blocks_without_positions_are_left_out():
+    network = StackDiscriminator(
+        [TakesItApart(), nn.Sequential(nn.Flatten(), nn.Linear(16, 3))], nn.Linear(3, 1)
+    )
+    assert [m.shape for m in hidden_maps(network, torch.zeros(2, 1, 4, 4))] == [
+        (2, 1, 4, 4)
+    ]
+    assert hidden_maps(nn.Flatten(), torch.zeros(2, 1, 4, 4)) == []
