@@ -19,7 +19,7 @@ __all__ = ["AnoGANDetector"]
 
 
 class AnoGANDetector(BaseDetector):
-    r"""Anomaly detection with a GAN and a search of its latent space.
+    """Anomaly detection with a GAN and a search of its latent space.
 
     A generator G learns to draw normal rows, a discriminator D to tell drawn rows from
     real ones. For a row x the search finds the latent z whose drawing G(z) is closest;
@@ -162,7 +162,7 @@ class AnoGANDetector(BaseDetector):
 
     Notes
     -----
-    With R = sum \|x - G(z)\|, F = sum \|f(x) - f(G(z))\| and lambda =
+    With ``R = sum |x - G(z)|``, ``F = sum |f(x) - f(G(z))|`` and lambda =
     `discrimination_weight`, the scores are
 
     - "whitened": squared Mahalanobis length of f(x) - f(G(z)), not in the paper;

@@ -19,7 +19,7 @@ __all__ = ["FAnoGANDetector"]
 
 
 class FAnoGANDetector(BaseDetector):
-    r"""Anomaly detection with a GAN and an encoder that inverts it.
+    """Anomaly detection with a GAN and an encoder that inverts it.
 
     A generator G learns to draw normal rows, then an encoder E to name the latent that
     draws a given row. The score is how far a row x is from G(E(x)): AnoGAN's question,
@@ -152,14 +152,14 @@ class FAnoGANDetector(BaseDetector):
 
     Notes
     -----
-    With R = mean \|x - G(E(x))\|^2, F = mean \|f(x) - f(G(E(x)))\|^2 and kappa =
+    With ``R = mean |x - G(E(x))|^2``, ``F = mean |f(x) - f(G(E(x)))|^2`` and kappa =
     `feature_weight`, the encoder is trained to minimise R + kappa F ("izi_f" in [1]_),
     and the scores are
 
     - "whitened": squared Mahalanobis length of f(x) - f(G(E(x))), not in the paper;
     - "f_anogan": R + kappa F, the paper's A(x);
     - "residual", "discrimination": R or F alone;
-    - "latent": mean \|E(x) - E(G(E(x)))\|^2, the distance of latents that the paper's
+    - "latent": ``mean |E(x) - E(G(E(x)))|^2``, the distance of latents that the paper's
       code computes as well.
 
     `score_samples` is minus the score. The paper trains its GAN as WGAN-GP with

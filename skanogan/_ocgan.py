@@ -53,7 +53,7 @@ Factories = tuple[
 
 
 class OCGANDetector(BaseDetector):
-    r"""Anomaly detection with an auto-encoder that can rebuild normal rows only.
+    """Anomaly detection with an auto-encoder that can rebuild normal rows only.
 
     A denoising auto-encoder with codes in (-1, 1)^d. A latent discriminator spreads the
     codes of normal rows over the whole box, a visual discriminator makes every point of
