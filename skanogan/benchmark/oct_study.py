@@ -12,6 +12,9 @@ that most test scans have a neighbour from the same eye among the training scans
     python -m skanogan.benchmark.oct_study oct_neh.npz
     python -m skanogan.benchmark.oct_study oct_neh.npz --random
     python -m skanogan.benchmark.oct_study oct_neh.npz --development
+
+Thresholds are to flag 5 % of new NORMAL scans. They are calibrated on a tenth of the
+training scans, drawn at random, or with ``--whole-eyes`` on a run of numbers.
 """
 
 import argparse
@@ -24,33 +27,22 @@ from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
-from sklearn.base import BaseEstimator
-from sklearn.decomposition import PCA
-from sklearn.ensemble import IsolationForest
+from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import roc_auc_score
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer
 from tqdm.auto import tqdm
 
-from skanogan import AnoGANDetector, FAnoGANDetector, OCGANDetector
-from skanogan.benchmark._baselines import KNNDistance, MeanDistance, PCAReconstruction
+from skanogan.benchmark._oct_methods import METHODS, SEE_SCANS, detectors
 from skanogan.benchmark.retina import align_retina
+from skanogan.conformal import ConformalDetector
 from skanogan.image import PatchDetector
 
-__all__ = ["METHODS", "detectors", "main", "numbers", "split", "study_split"]
+__all__ = ["main", "numbers", "split", "study_split", "whole_eyes"]
 
 GUARD = 30
 """Numbers about a test scan that are not trained on."""
 
 N_SPLITS = 3
 NORMAL, AMD, DME = 0, 1, 2
-
-COARSE, FINEST = 80, 160
-"""Principal components of a patch that count: those before are the retina's general
-look, in which normal eyes differ most, those after are speckle."""
-
-SEE_SCANS = ("scans as they are", "aligned scans")
-"""Kinds of input that are whole scans; the others are patches of aligned ones."""
 
 
 def numbers(names: Iterable[str]) -> np.ndarray:
@@ -111,67 +103,24 @@ def split(
     return train[kept], np.concatenate([tested, anomalies])
 
 
-def finer(components: np.ndarray) -> np.ndarray:
-    """Whitened principal components without the coarse ones."""
-    return components[:, COARSE:]
-
-
-def whitened(detector: BaseEstimator) -> BaseEstimator:
-    """The detector behind whitened principal components of patches."""
-    return make_pipeline(
-        PCA(FINEST, whiten=True, svd_solver="covariance_eigh"),
-        FunctionTransformer(finer),
-        detector,
-    )
-
-
-def detectors(seed: int, memory: str) -> dict[tuple[str, str], Any]:
-    """What is compared.
+def whole_eyes(train: np.ndarray, number: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Divide training scans so that no eye has scans on both sides.
 
     Parameters
     ----------
-    seed : int
-    memory : str
-        A folder to keep trainings in: one serves all scores.
+    train : ndarray of int
+        Indices of scans.
+    number : ndarray of int
+        Of all scans.
 
     Returns
     -------
-    detectors : dict
-        From kind of input and name of the method to a detector of such input.
+    learn, calibrate : ndarray of int
+        The latter are the fifth with the lowest numbers.
     """
-    trees = IsolationForest(random_state=seed)
-    shared: dict[str, Any] = {"random_state": seed, "memory": memory}
-    anogan = {**shared, "max_iter": 1000}
-    f_anogan = {**anogan, "encoder_max_iter": 1000}
-    ocgan = {**shared, "mining": False}  # half of the time
-    found: dict[tuple[str, str], Any] = {}
-    for kind in (*SEE_SCANS, "patches"):
-        found[kind, "PCA reconstruction"] = PCAReconstruction()
-        found[kind, "5-NN"] = KNNDistance()
-        found[kind, "IsolationForest"] = trees
-    for score in ("whitened", "anogan"):
-        found[kind, f"AnoGAN, {score}"] = AnoGANDetector(anomaly_score=score, **anogan)
-    for score in ("whitened", "f_anogan"):
-        detector = FAnoGANDetector(anomaly_score=score, **f_anogan)
-        found[kind, f"f-AnoGAN, {score}"] = detector
-    for score in ("whitened", "reconstruction"):
-        found[kind, f"OCGAN, {score}"] = OCGANDetector(anomaly_score=score, **ocgan)
-    kind = "whitened patches"
-    found[kind, "distance to the mean"] = MeanDistance(2)
-    found[kind, "5-NN"] = KNNDistance()
-    found[kind, "IsolationForest"] = trees
-    found[kind, "AnoGAN"] = AnoGANDetector(**anogan)
-    found[kind, "f-AnoGAN"] = FAnoGANDetector(**f_anogan)
-    for score in ("whitened", "features", "reconstruction"):
-        found[kind, f"OCGAN, {score}"] = OCGANDetector(anomaly_score=score, **ocgan)
-    return {
-        (kind, name): whitened(detector) if kind == "whitened patches" else detector
-        for (kind, name), detector in found.items()
-    }
-
-
-METHODS = tuple(detectors(0, ""))
-"""Kind of input and name of each method."""
+    ordered = train[np.argsort(number[train])]
+    calibrate = ordered[: len(ordered) // 5]
+    return ordered[number[ordered] > number[calibrate].max() + GUARD], calibrate
 
 
 def study_split(
@@ -181,6 +130,7 @@ def study_split(
     test: np.ndarray,
     seed: int,
     methods: Iterable[tuple[str, str]] = METHODS,
+    calibrate: "np.ndarray | None" = None,
 ) -> dict[tuple[str, str], dict[str, float]]:
     """Train and test the methods on one split.
 
@@ -195,6 +145,8 @@ def study_split(
     seed : int
         Of all that is random.
     methods : iterable of (str, str), default=METHODS
+    calibrate : ndarray of int, default=None
+        Scans for the threshold; None for a tenth of `train`, at random.
 
     Returns
     -------
@@ -219,6 +171,9 @@ def study_split(
             )
             started = time.perf_counter()
             by_scan.fit(images[train])
+            if calibrate is not None:
+                frozen = FrozenEstimator(by_scan)
+                by_scan = ConformalDetector(frozen).fit(images[calibrate])
             decision = by_scan.decision_function(images[test])
             figures = {"seconds": time.perf_counter() - started}
             for what, labels in (("all", (AMD, DME)), ("AMD", (AMD,)), ("DME", (DME,))):
@@ -248,6 +203,7 @@ def main(argv: "list[str] | None" = None) -> int:
     parser.add_argument("--splits", default="0,1,2", help="as 0,1,2")
     parser.add_argument("--random", action="store_true", help="thirds at random")
     parser.add_argument("--development", action="store_true", help="the first half")
+    parser.add_argument("--whole-eyes", action="store_true", help="for the threshold")
     parser.add_argument("--only", default="", help="part of the names of methods")
     parser.add_argument("--jobs", type=int, default=1)
     arguments = parser.parse_args(argv)
@@ -263,10 +219,13 @@ def main(argv: "list[str] | None" = None) -> int:
             "scans as they are": _halved(x),
             "aligned scans": np.stack(list(tqdm(aligned, total=len(x), desc="align"))),
         }
-        runs = parallel(
-            delayed(study_split)(inputs, y, *parts, seed, methods)
-            for seed, parts in zip(chosen, splits, strict=True)
-        )
+        cells = []
+        for seed, (train, test) in zip(chosen, splits, strict=True):
+            learn, calibrate = train, None
+            if arguments.whole_eyes:
+                learn, calibrate = whole_eyes(train, number)
+            cells.append((inputs, y, learn, test, seed, methods, calibrate))
+        runs = parallel(delayed(study_split)(*cell) for cell in cells)
         found = list(tqdm(runs, total=len(splits), desc="splits"))
     _print_table(splits, y, found)
     return 0

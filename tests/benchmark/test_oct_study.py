@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from skanogan.benchmark.oct_study import GUARD, main, numbers, split, study_split
+from skanogan.benchmark.oct_study import (
+    GUARD,
+    main,
+    numbers,
+    split,
+    study_split,
+    whole_eyes,
+)
 from skanogan.benchmark.retina import (
     _noise,
     _with_noise_of_at_most,
@@ -158,3 +165,24 @@ def test_the_command_prints_a_row_for_each_method(rng, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "15 NORMAL scans to train, to test [3, 2, 2]" in printed
     assert "| aligned scans | PCA reconstruction | 1.000 |" in printed
+
+
+def test_whole_eyes_calibrate():
+    train = split(LABELS, NUMBER, 0)[0]
+    learn, calibrate = whole_eyes(train, NUMBER)
+    assert len(calibrate) == len(train) // 5
+    assert not np.isin(learn, calibrate).any()
+    assert np.isin(learn, train).all()
+    assert np.abs(NUMBER[learn][:, None] - NUMBER[calibrate]).min() > GUARD
+
+
+def test_scans_for_the_threshold_decide_what_is_found(rng):
+    aligned = rng.normal(size=(90, 16, 32)).astype(np.float32)
+    y = np.repeat([0, 1, 2], [70, 10, 10])
+    aligned[y > 0] *= 1.5
+    aligned[25:50] *= 2  # scans of another kind: no anomaly exceeds them
+    inputs = {"aligned scans": aligned}
+    arguments = (inputs, y, np.arange(25), np.arange(50, 90), 0, METHODS[1:])
+    found = study_split(*arguments, calibrate=np.arange(25, 50))[METHODS[1]]
+    assert found["all"] == 1
+    assert found["found"] == found["false alarms"] == 0
