@@ -120,4 +120,5 @@ def _skip_routing(
 ) -> bool | None:
     """Methods that scikit-learn makes for each class, and documents itself."""
     made = name.startswith("set_") and name.endswith("_request")
+    made |= getattr(member, "__qualname__", "") == "ClassifierMixin.score"
     return True if made or name == "get_metadata_routing" else None

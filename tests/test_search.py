@@ -12,6 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import skanogan._base
+import skanogan._trainings
 from skanogan import AnoGANDetector, FAnoGANDetector, OCGANDetector
 from skanogan._threads import threads_beside_others
 from skanogan.metrics import outlier_f1_scorer, outlier_roc_auc_scorer
@@ -121,7 +122,7 @@ def test_two_jobs_find_what_one_finds_to_the_bit(name):
 def threads_taken(monkeypatch):
     """Of torch, by each training and each scoring of this process."""
     taken = {"training": [], "scoring": []}
-    train, score = skanogan._base.train, skanogan.models.AnoGAN.score
+    train, score = skanogan._trainings.train, skanogan.models.AnoGAN.score
 
     def training(*args, **kwargs):
         taken["training"].append(torch.get_num_threads())
@@ -131,7 +132,7 @@ def threads_taken(monkeypatch):
         taken["scoring"].append(torch.get_num_threads())
         return score(self, x)
 
-    monkeypatch.setattr(skanogan._base, "train", training)
+    monkeypatch.setattr(skanogan._trainings, "train", training)
     monkeypatch.setattr(skanogan.models.AnoGAN, "score", scoring)
     return taken
 

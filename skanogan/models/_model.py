@@ -151,6 +151,16 @@ class Model(nn.Module, ABC):
         """What each entry of x adds to its score, in the shape of x or (n, 1, H, W).
 
         By the score's gradient, where a method has no features with positions.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, ...)
+            Rows in X's units.
+
+        Returns
+        -------
+        map : Tensor of shape (n, ...) or (n, 1, H, W)
+            Not negative.
         """
         return by_gradient(self.score, x, self.reconstruct(x))
 
