@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from joblib.externals.loky import get_reusable_executor
 
 
 @pytest.fixture(autouse=True)
@@ -125,4 +126,7 @@ def pipeline():
     monkeypatch.delitem(__import__("sys").modules, "own_detectors", raising=False)
     import own_detectors
 
-    return own_detectors
+    # Worker processes that another test left behind know nothing of this folder.
+    get_reusable_executor().shutdown(wait=True)
+    yield own_detectors
+    get_reusable_executor().shutdown(wait=True)
