@@ -43,7 +43,12 @@ from skanogan._device import (
 )
 from skanogan._inputs import Rows, flatten_images, with_channels
 from skanogan._labels import normal_rows
-from skanogan._threads import at_most_threads, threads_to_score, threads_to_train
+from skanogan._threads import (
+    at_most_threads,
+    at_work,
+    threads_to_score,
+    threads_to_train,
+)
 from skanogan._trainings import Job, carry_out
 from skanogan.exceptions import (
     BatchSizeWarning,
@@ -51,6 +56,7 @@ from skanogan.exceptions import (
     DeviceFallbackWarning,
 )
 from skanogan.models import Model, _processes
+from skanogan.models._exit import may_stop
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -183,7 +189,7 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
         before = dict(vars(self))
         try:
             # Also inside torch.inference_mode, whose tensors no training can use.
-            with torch.inference_mode(False):
+            with at_work(), torch.inference_mode(False):
                 return self._fit(X, y)
         except BaseException:
             # Those of callbacks are taken away by scikit-learn, which tears them down.
@@ -499,7 +505,7 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
                 f"n_samples={n_samples!r}: an integer of at least 1 was expected."
             )
         seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
-        with torch.no_grad():
+        with at_work(), torch.no_grad():
             rng = torch.Generator().manual_seed(int(seed))
             rows = _to_numpy(self.model_.sample(int(n_samples), rng))
         return rows.reshape(len(rows), *self._sample_shape)
@@ -523,6 +529,7 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
             )
         return scores
 
+    @at_work()  # to the end of this frame, whose tensors are freed with it
     def _in_chunks(
         self, function: Any, values: np.ndarray, indices: np.ndarray | None = None
     ) -> np.ndarray:
@@ -536,6 +543,7 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
         shape, n_weights = self._row_shape(), self.model_.n_weights
         with torch.inference_mode(False), torch.no_grad(), lowered:
             while start < len(rows):
+                may_stop()
                 stop = min(start + length, len(rows))
                 n_threads = threads_to_score(shape, n_weights, stop - start)
                 try:

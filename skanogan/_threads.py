@@ -1,16 +1,21 @@
 """How many threads torch takes for one operation, held for a while and given back."""
 
 import math
+import os
 import threading
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
+from typing import TypeVar
 
 import torch
 from joblib.parallel import get_active_backend
 
+from skanogan.models._exit import computing
+
 __all__ = [
     "at_most_threads",
+    "at_work",
     "threads_beside_others",
     "threads_to_score",
     "threads_to_train",
@@ -25,7 +30,26 @@ SMALL_MODEL = 2**20
 FEW_ROWS = 1024
 """Rows of a table that one thread scores alone: in 60 ms, by default."""
 
+Value = TypeVar("Value")
+
 _changing = threading.Lock()
+
+_forked: int | None = None
+"""The thread that this process began with, if it was made by fork."""
+
+
+@contextmanager
+def at_work() -> Iterator[None]:
+    """Around all calls of torch, in a thread and a process of which nothing is known.
+
+    The interpreter does not exit in the middle of one (`computing`). And a process made
+    by fork holds torch to one thread: GNU's OpenMP keeps a team of threads for each
+    thread that has needed one, and in the fork waits for ever for a team that stayed
+    behind. Threads started in the fork make teams of their own, and are not held.
+    """
+    is_fork = threading.get_ident() == _forked
+    with computing(), at_most_threads(1) if is_fork else nullcontext():
+        yield
 
 
 def threads_to_train(row_shape: tuple[int, ...], n_weights: int) -> int:
@@ -120,11 +144,33 @@ def _set_for_this_thread(n_threads: int) -> None:
     # threads that have not used torch yet will begin with. The second belongs to the
     # whole process, where blocks begin and end in any order: a thread that is new takes
     # it up and writes it back at once.
-    with ThreadPoolExecutor(1) as new:
-        default = new.submit(torch.get_num_threads).result()
-        torch.set_num_threads(n_threads)
-        new.submit(torch.set_num_threads, default).result()
+    # Since Python 3.12 no thread is new any more once the main thread has ended.
+    default = None
+    with suppress(RuntimeError):
+        default = _in_new_thread(torch.get_num_threads)
+    torch.set_num_threads(n_threads)
+    if default is not None:
+        with suppress(RuntimeError):
+            _in_new_thread(partial(torch.set_num_threads, default))
+
+
+def _in_new_thread(function: Callable[[], Value]) -> Value:
+    found: list[Value] = []
+    thread = threading.Thread(target=lambda: found.append(function()))
+    thread.start()
+    thread.join()
+    return found[0]
 
 
 def _is_small(row_shape: tuple[int, ...], n_weights: int) -> bool:
     return math.prod(row_shape) < SMALL_ROW and n_weights <= SMALL_MODEL
+
+
+def _begin_after_fork() -> None:
+    global _changing, _forked
+    # A lock that another thread held stays locked.
+    _changing, _forked = threading.Lock(), threading.get_ident()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_after_fork)

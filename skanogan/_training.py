@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from skanogan.models import Model, _processes
+from skanogan.models._exit import may_stop
 
 __all__ = ["BatchSource", "Diverged", "Progress", "shuffled_batches", "train"]
 
@@ -164,6 +165,7 @@ def train(
     positions = itertools.islice(positions, progress.n_iter, None)
     last = progress.n_iter if progress.stop else n_updates
     for update in range(progress.n_iter + 1, last + 1):
+        may_stop()
         with _processes.own_rows(next(positions), model) as own:
             losses = _processes.weighted(model.train_step(rows.batch(own)))
         # Sums stay on the device: reading them each time would stall it.

@@ -5,6 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from skanogan.models._exit import may_stop
+
 __all__ = ["CHECK_EVERY", "descend"]
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
@@ -118,6 +120,7 @@ class _Adam:
         if self.z.device.type == "cuda" and n_steps > WARM_UP:
             step = self._captured() or self._step
         for _ in range(n_steps):
+            may_stop()
             step()
 
     def _step(self) -> None:
