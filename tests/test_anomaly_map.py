@@ -1,5 +1,7 @@
 """Maps of where a row departs from the closest normal thing."""
 
+from unittest.mock import patch
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,9 @@ from skanogan.models._feature_map import (
     by_position,
     hidden_maps,
     position_metrics,
+    reference_images,
 )
+from skanogan.models._metric import WhitenedMetric
 from skanogan.models._networks import StackDiscriminator
 
 KINDS = ["residual", "features"]
@@ -149,19 +153,50 @@ def test_what_makes_no_sense_is_refused(parameters, said, make_detector, blob):
 # On tensors ----------------------------------------------------------------------
 
 
-def test_the_gradients_of_a_linear_score_share_it_out():
+def test_the_gradients_of_linear_features_share_their_distance_out():
     direction = torch.tensor([[1.0, 0.0, 2.0], [0.0, 3.0, 0.0]], dtype=torch.float64)
     x = torch.tensor([[1.0, 2.0, -1.0], [0.5, 0.0, 4.0]], dtype=torch.float64)
     drawn = torch.zeros_like(x)
 
-    def score(x):
+    def distance(x):
         return ((x - drawn) @ direction.T).square().sum(1)
 
-    shares = by_gradient(score, x, drawn)
-    # Row 0: features (1 - 2, 6) = (-1, 6); dA/dx = 2 (-1, 18, -2).
+    shares = by_gradient(distance, x, drawn)
+    # Row 0: features (1 - 2, 6) = (-1, 6); dA/dx = 2 (-1, 18, -2) at x.
     torch.testing.assert_close(shares[0], torch.tensor([1.0, 36, 2]).double())
-    # Row 1: features (8.5, 0); all shares have one sign and add up to the score.
-    torch.testing.assert_close(shares[1].sum(), score(x)[1])
+    # Row 1: features (8.5, 0); all shares have one sign and add up to the distance.
+    torch.testing.assert_close(shares[1].sum(), distance(x)[1])
+
+
+def test_a_bend_on_the_way_is_seen():
+    # relu(a)^2 from a = -1 to 3 is 9; the gradient at 3 alone would say 4 * 6 / 2.
+    x, drawn = torch.full((1, 1), 3.0).double(), torch.full((1, 1), -1.0).double()
+    shares = by_gradient(lambda a: a.relu().square().sum(1), x, drawn)
+    # Points 0.5, 1.5 and 2.5 above the bend: 4 (1 + 3 + 5) / 4.
+    assert float(shares) == 9
+
+
+@pytest.mark.parametrize("maker", ["make_detector", "make_fanogan", "make_ocgan"])
+def test_shares_of_a_table_add_up_to_its_distance(maker, blob, request):
+    detector = request.getfixturevalue(maker)(anomaly_score="whitened").fit(blob)
+    scores = -detector.score_samples(blob)
+    with patch("skanogan.models._feature_map.N_GRADIENTS", 200):
+        shares = detector.anomaly_map(blob, kind="features")
+    # Their absolute values are at least as much.
+    assert (shares.sum(1) > 0.98 * scores).all()
+
+
+def test_features_without_a_gradient_are_told():
+    with pytest.raises(ValueError, match='or use kind="residual"'):
+        by_gradient(lambda x: x.detach().sum(1), torch.ones(2, 3), torch.zeros(2, 3))
+
+
+def test_a_network_may_work_in_place():
+    network = nn.Sequential(nn.ReLU(inplace=True), nn.Linear(3, 2))
+    x, drawn = torch.ones(2, 3), torch.zeros(2, 3)
+    shares = by_gradient(lambda x: network(x).square().sum(1), x, drawn)
+    assert shares.shape == (2, 3)
+    assert (x == 1).all()
 
 
 class TakesItApart(nn.Module):
@@ -187,6 +222,49 @@ def test_positions_are_compared_in_units_of_what_normal_rows_differ_by():
     expected = torch.zeros(1, 1, 4, 4)
     expected[0, 0, 1, 2] = (2 * 3.0) ** 2 / (variance * 1.1)  # the floor is a tenth
     torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize(("kernel", "padding"), [(4, 1), (5, 2), (3, 1)])
+@pytest.mark.parametrize("side", [32, 33])
+def test_a_position_is_drawn_where_it_looks(kernel, padding, side):
+    # Two convolutions that take the mean of what they see.
+    layers = [nn.Conv2d(1, 1, kernel, stride=2, padding=padding) for _ in range(2)]
+    for layer in layers:
+        nn.init.constant_(layer.weight, 1 / kernel**2)
+        nn.init.zeros_(layer.bias)
+    network = StackDiscriminator(list(layers), nn.Linear(16, 1))
+    # The middle of what they see of a ramp is its value: stretched, it is the ramp.
+    ramp = torch.arange(float(side)).expand(1, 1, side, side)
+    drawn = torch.zeros_like(ramp)
+    plain = WhitenedMetric(torch.zeros(1, 0), torch.zeros(0), torch.ones(()))
+    unit = nn.ModuleList([plain, plain])
+    with torch.no_grad():
+        found = by_position(network, unit, ramp, drawn)[0, 0, side // 2].sqrt()
+    inside = slice(
+        12, side - 12
+    )  # but for zeros beyond the border, and a square's bend
+    torch.testing.assert_close(found[inside], ramp[0, 0, 0, inside], atol=0.15, rtol=0)
+
+
+def test_the_metrics_are_learned_on_rows_from_first_to_last():
+    rows = torch.arange(1000)
+    some = reference_images(rows)
+    assert len(some) == 64
+    assert some[0] == 0
+    assert some[-1] > 900
+    assert torch.equal(reference_images(rows[:10]), rows[:10])
+
+
+def test_ocgan_compares_what_its_visual_discriminator_sees(make_ocgan, zeros):
+    images = np.kron(zeros, np.ones((2, 2)))
+    for with_it in (True, False):
+        detector = make_ocgan(visual_discriminator=with_it, mining=False).fit(images)
+        model = detector.model_
+        network = model.visual_discriminator or model.autoencoder.encoder
+        assert len(model.position_metrics) == len(network.blocks)
+        widths = [len(metric.basis) for metric in model.position_metrics]
+        assert widths == [block[0].out_channels for block in network.blocks]
+        assert (detector.anomaly_map(images[:3], kind="features") > 0).any()
 
 
 def test_blocks_without_positions_are_left_out():

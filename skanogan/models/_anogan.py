@@ -18,7 +18,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from skanogan.models._feature_map import REFERENCE_IMAGES
+from skanogan.models._feature_map import reference_images
 from skanogan.models._folding import folded
 from skanogan.models._gan import GAN, GANParts
 from skanogan.models._inversion import descend
@@ -82,7 +82,7 @@ class AnoGAN(GAN):
         }
         latents = self._fixed_latents(n_latents[search.start], rng)
         drawn = chunked(self._drawn_features, latents)
-        some = self._scaled(x[:REFERENCE_IMAGES])
+        some = self._scaled(reference_images(x))
         if search.start == "random":
             at_start = drawn[:1]
             self._learn_positions(some, latents[:1].expand(len(some), -1))
@@ -98,7 +98,7 @@ class AnoGAN(GAN):
             bank = metric.coordinates(drawn)
             at = chunked(lambda f: nearest(metric.coordinates(f), bank), features)
             at_start = drawn[at[:, 0]]
-            self._learn_positions(some, latents[at[: len(some), 0]])
+            self._learn_positions(some, latents[reference_images(at)[:, 0]])
         differences = features - at_start
         self.metric = WhitenedMetric.fit(differences, search.whitening_floor, RANK)
         self.metric.eval()

@@ -15,7 +15,7 @@ Mahalanobis length of f(x) - f(G(E(x))) under what that difference is for normal
 import torch
 from torch import Tensor
 
-from skanogan.models._feature_map import REFERENCE_IMAGES
+from skanogan.models._feature_map import reference_images
 from skanogan.models._gan import GAN, GANParts
 from skanogan.models._metric import RANK, WhitenedMetric
 from skanogan.models._model import chunked, floats_kept
@@ -50,7 +50,7 @@ class FAnoGAN(GAN):
         differences = chunked(lambda x: self._differences(self._scaled(x)), x)
         floor = self.whitening_floor
         self.metric = WhitenedMetric.fit(differences, floor, RANK).eval()
-        some = self._scaled(x[:REFERENCE_IMAGES])
+        some = self._scaled(reference_images(x))
         self._learn_positions(some, self.encode(some))
         self._floats_of_a_pass = floats_kept(self._differences, self._scaled(x[:3]))
 

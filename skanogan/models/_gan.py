@@ -19,8 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from skanogan.models._averaging import Average
-from skanogan.models._feature_map import by_position, position_metrics
+from skanogan.models._feature_map import by_gradient, by_position, position_metrics
 from skanogan.models._losses import ADVERSARIAL_LOSSES, gradient_penalty
+from skanogan.models._metric import WhitenedMetric
 from skanogan.models._model import Model, chunked
 from skanogan.models._networks import Discriminator, adam
 from skanogan.models._prior import Prior
@@ -89,6 +90,7 @@ class GANParts:
 class GAN(Model):
     """Generator, discriminator, perhaps an encoder, and their training."""
 
+    metric: WhitenedMetric
     position_metrics: nn.ModuleList
 
     def __init__(self, parts: GANParts) -> None:
@@ -263,11 +265,15 @@ class GAN(Model):
         return (self._scaled(x) - self.generator(self.find_latents(x))).abs()
 
     def feature_map(self, x: Tensor) -> Tensor:
-        if not len(self.position_metrics):
-            return super().feature_map(x)
-        drawn = self.generator(self.find_latents(x))
-        metrics, scaled = self.position_metrics, self._scaled(x)
-        return by_position(self.discriminator, metrics, scaled, drawn)
+        scaled, drawn = self._scaled(x), self.generator(self.find_latents(x))
+        if len(self.position_metrics):
+            metrics = self.position_metrics
+            return by_position(self.discriminator, metrics, scaled, drawn)
+        features = self.discriminator.features
+        there = features(drawn)
+        return by_gradient(
+            lambda x: self.metric.squared_length(features(x) - there), scaled, drawn
+        )
 
     def embed(self, x: Tensor) -> Tensor:
         return self._features(x)

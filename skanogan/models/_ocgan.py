@@ -26,9 +26,10 @@ from torch.nn.functional import softplus
 from skanogan.models._autoencoder import AutoEncoder, statistics_kept
 from skanogan.models._averaging import Average
 from skanogan.models._feature_map import (
-    REFERENCE_IMAGES,
+    by_gradient,
     by_position,
     position_metrics,
+    reference_images,
 )
 from skanogan.models._losses import ADVERSARIAL_LOSSES
 from skanogan.models._metric import RANK, WhitenedMetric
@@ -310,9 +311,9 @@ class OCGAN(Model):
         floor = self.whitening_floor
         differences = chunked(self._feature_differences, x)
         self.metric = WhitenedMetric.fit(differences, floor, RANK).eval()
-        some = self._scaled(x[:REFERENCE_IMAGES])
-        rebuilt, encoder = self.autoencoder(some), self.autoencoder.encoder
-        self.position_metrics = position_metrics(encoder, some, rebuilt).eval()
+        some = self._scaled(reference_images(x))
+        rebuilt, network = self.autoencoder(some), self._network_of_maps
+        self.position_metrics = position_metrics(network, some, rebuilt).eval()
         features = chunked(self._features, x)
         self.register_buffer("centre", features.mean(0))
         self.spread = WhitenedMetric.fit(features - self.centre, floor, RANK).eval()
@@ -340,11 +341,25 @@ class OCGAN(Model):
         return (scaled - self.autoencoder(scaled)).abs()
 
     def feature_map(self, x: Tensor) -> Tensor:
-        if not len(self.position_metrics):
-            return super().feature_map(x)
-        encoder, scaled = self.autoencoder.encoder, self._scaled(x)
+        scaled, metrics = self._scaled(x), self.position_metrics
         rebuilt = self.autoencoder(scaled)
-        return by_position(encoder, self.position_metrics, scaled, rebuilt)
+        if len(metrics):
+            return by_position(self._network_of_maps, metrics, scaled, rebuilt)
+        features = self.autoencoder.encoder.features
+        there = features(rebuilt)
+        return by_gradient(
+            lambda x: self.metric.squared_length(features(x) - there), scaled, rebuilt
+        )
+
+    @property
+    def _network_of_maps(self) -> nn.Module:
+        """Whose hidden maps are compared position by position.
+
+        The visual discriminator has no normalisation. That over groups of channels in
+        the encoder lets one odd place change the features of the whole image.
+        """
+        visual = self.visual_discriminator
+        return self.autoencoder.encoder if visual is None else visual
 
     def embed(self, x: Tensor) -> Tensor:
         return self.autoencoder.encoder(self._scaled(x))

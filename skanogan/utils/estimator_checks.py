@@ -158,6 +158,23 @@ def check_scores_independent_of_companions(name: str, detector: BaseDetector) ->
         assert_scores(fitted, other, scores, f"{name}: rows scored {how}")
 
 
+def check_maps_are_functions_of_their_row(name: str, detector: BaseDetector) -> None:
+    """Maps of each kind are finite, not negative, and the same in any company."""
+    X = normal_rows(detector)
+    fitted = fit_copy(detector, X)
+    order = np.random.RandomState(1).permutation(len(X))
+    for kind in ("residual", "features"):
+        what = f"{name}.anomaly_map(kind={kind!r})"
+        maps = fitted.anomaly_map(X, kind=kind)
+        assert np.isfinite(maps).all(), f"{what} is not finite."
+        assert (maps >= 0).all(), f"{what} is negative."
+        assert maps.max() > 0, f"{what} is 0 everywhere."
+        turned = fitted.anomaly_map(X[order], kind=kind)[np.argsort(order)]
+        alone = [fitted.anomaly_map(x[None], kind=kind) for x in X[:10]]
+        assert_scores(fitted, turned, maps, f"{what} of rows permuted")
+        assert_scores(fitted, np.concatenate(alone), maps[:10], f"{what} one by one")
+
+
 def check_rows_get_their_own_latent(name: str, detector: BaseDetector) -> None:
     """Different rows have different closest normal things.
 

@@ -1,0 +1,280 @@
+"""Where magnetic tiles are broken, learned from whole ones: ``python -m`` this module.
+
+Needs ``magnetic_tile_64.npz`` (Huang et al.): x (n, 64, 64) uint8, mask (n, 64, 64),
+y (0 Free, then the kinds of defects, named in classes), group (photographs of a tile).
+
+A fixed half of the groups is for development, the other half is what is reported.
+Groups with a defect in any photograph are never trained on. For a seed, a third of the
+other groups of the half is tested on, with all photographs of defects of that half
+(those whose mask is empty are left out); the rest is trained on, for the report
+together with the development half's.
+
+    python -m skanogan.benchmark.localisation magnetic_tile_64.npz
+    python -m skanogan.benchmark.localisation magnetic_tile_64.npz --development
+
+All methods see the same pixels (`flat_field`), the same flipped copies, and their maps
+are smoothed alike.
+"""
+
+import argparse
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+from sklearn.decomposition import PCA
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import roc_auc_score
+from tqdm.auto import tqdm
+
+from skanogan import AnoGANDetector, FAnoGANDetector, OCGANDetector
+from skanogan.benchmark._map_metrics import pixel_auroc, region_overlap
+
+__all__ = ["METHODS", "Tiles", "flat_field", "main", "measure", "split"]
+
+SMOOTHING = 3.0
+N_COMPONENTS = 64
+
+Found = tuple[dict[str, np.ndarray], np.ndarray]
+"""Maps by kind, and an anomaly score of each image."""
+
+
+class Tiles(NamedTuple):
+    """Photographs, in one order.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n, 64, 64), uint8
+    masks : ndarray of shape (n, 64, 64), bool
+    kinds : ndarray of shape (n,), int
+        0 is Free.
+    groups : ndarray of shape (n,), int
+    names : list of str
+        Of the kinds.
+    """
+
+    images: np.ndarray
+    masks: np.ndarray
+    kinds: np.ndarray
+    groups: np.ndarray
+    names: list[str]
+
+    @classmethod
+    def load(cls, path: str) -> "Tiles":
+        """Read the file."""
+        with np.load(path, allow_pickle=False) as data:
+            masks = data["mask"] > 0
+            names = [str(name) for name in data["classes"]]
+            return cls(data["x"], masks, data["y"].astype(int), data["group"], names)
+
+
+def split(
+    kinds: np.ndarray,
+    groups: np.ndarray,
+    marked: np.ndarray,
+    seed: int,
+    development: bool,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which photographs to train on and which to test on.
+
+    Parameters
+    ----------
+    kinds, groups : ndarray of shape (n,)
+        Of each photograph.
+    marked : ndarray of bool of shape (n,)
+        Whether its mask has any pixel.
+    seed : int
+        Of the normal groups to test on.
+    development : bool
+        Of the half for development, or of the other.
+
+    Returns
+    -------
+    train, test : ndarray of bool of shape (n,)
+    """
+    order = np.random.RandomState(0).permutation(np.unique(groups))
+    half = np.isin(groups, order[: len(order) // 2]) == development
+    whole = ~np.isin(groups, groups[kinds > 0])
+    free = np.random.RandomState(seed).permutation(np.unique(groups[half & whole]))
+    tested = np.isin(groups, free[: len(free) // 3])
+    train = whole & ~tested & (half if development else True)
+    return train, tested | (half & marked & (kinds > 0))
+
+
+def flat_field(images: np.ndarray) -> np.ndarray:
+    """Brightness less that of the column, in logarithms, from -1 to 1.
+
+    Tiles are ground from top to bottom and lit unevenly across: the median of a column
+    takes out both. 8 grey levels keep the dark borders from meaning much.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n, H, W), uint8
+
+    Returns
+    -------
+    flat : ndarray of shape (n, H, W), float32
+    """
+    logarithms = np.log(images.astype(np.float32) + 8)
+    flat = logarithms - np.median(logarithms, axis=1, keepdims=True)
+    return np.clip(flat, -1, 1)
+
+
+def with_flips(images: np.ndarray) -> np.ndarray:
+    """The images, and each turned over left to right, top to bottom, and both."""
+    flipped = np.concatenate([images, images[:, :, ::-1]])
+    return np.concatenate([flipped, flipped[:, ::-1]])
+
+
+# Methods ------------------------------------------------------------------------
+
+
+def _gaussian(train: np.ndarray, test: np.ndarray, seed: int) -> Found:
+    deviations = np.abs(test - train.mean(0)) / train.std(0)
+    return {"deviation": deviations}, np.square(deviations).mean((1, 2))
+
+
+def _pca(train: np.ndarray, test: np.ndarray, seed: int) -> Found:
+    pca = PCA(N_COMPONENTS, svd_solver="randomized", random_state=seed)
+    rows = test.reshape(len(test), -1)
+    pca.fit(train.reshape(len(train), -1))
+    residuals = np.abs(rows - pca.inverse_transform(pca.transform(rows)))
+    return {"residual": residuals.reshape(test.shape)}, np.square(residuals).mean(1)
+
+
+def _detector(
+    make: type[Any], **parameters: Any
+) -> Callable[[np.ndarray, np.ndarray, int], Found]:
+    def method(train: np.ndarray, test: np.ndarray, seed: int) -> Found:
+        detector = make(random_state=seed, **parameters)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            detector.fit(train)
+        kinds = ("residual", "features")
+        maps = {kind: detector.anomaly_map(test, kind=kind) for kind in kinds}
+        return maps, -detector.score_samples(test)
+
+    return method
+
+
+METHODS: dict[str, Callable[[np.ndarray, np.ndarray, int], Found]] = {
+    "Gaussian of each pixel": _gaussian,
+    "PCA": _pca,
+    "AnoGAN": _detector(AnoGANDetector, n_filters=8, latent_dim=64, max_iter=600),
+    "f-AnoGAN": _detector(
+        FAnoGANDetector,
+        n_filters=8,
+        latent_dim=64,
+        max_iter=600,
+        encoder_max_iter=600,
+    ),
+    "OCGAN": _detector(OCGANDetector, n_filters=8, latent_dim=64, max_iter=600),
+}
+"""Name, and the function from training images, test images and a seed to maps."""
+
+
+# Figures ------------------------------------------------------------------------
+
+
+def measure(
+    maps: np.ndarray, scores: np.ndarray, tiles: Tiles, smoothing: float
+) -> dict[str, float]:
+    """Figures of one map of the test photographs.
+
+    Parameters
+    ----------
+    maps : ndarray of shape (n, H, W)
+    scores : ndarray of shape (n,)
+        Higher is more anomalous.
+    tiles : Tiles
+        Those n photographs.
+    smoothing : float
+        Standard deviation in pixels.
+
+    Returns
+    -------
+    figures : dict of str to float
+        AUROC of photographs by `scores` and by the highest value of their map, of
+        pixels, of pixels of one kind of defect and of all kinds but Uneven (always
+        against the same Free photographs); per-region overlap.
+    """
+    if smoothing:
+        maps = gaussian_filter(maps, (0, smoothing, smoothing))
+    defect, kinds = tiles.kinds > 0, tiles.kinds
+    figures = {
+        "image, score": roc_auc_score(defect, scores),
+        "image, map": roc_auc_score(defect, maps.max((1, 2))),
+        "pixel": pixel_auroc(tiles.masks, maps),
+        "PRO": region_overlap(tiles.masks, maps),
+    }
+    for kind, name in enumerate(tiles.names[1:], 1):
+        some = (kinds == 0) | (kinds == kind)
+        figures[name] = pixel_auroc(tiles.masks[some], maps[some])
+    some = kinds != tiles.names.index("Uneven")
+    figures["without Uneven"] = pixel_auroc(tiles.masks[some], maps[some])
+    return figures
+
+
+def _study(
+    tiles: Tiles, names: list[str], seed: int, development: bool, smoothing: float
+) -> dict[str, dict[str, float]]:
+    marked = tiles.masks.any((1, 2))
+    train, test = split(tiles.kinds, tiles.groups, marked, seed, development)
+    tested = Tiles(*(part[test] for part in tiles[:4]), tiles.names)
+    flat = flat_field(tiles.images)
+    images = with_flips(flat[train])
+    found = {}
+    for name in tqdm(names, desc=f"seed {seed}", unit="method"):
+        started = time.perf_counter()
+        maps, scores = METHODS[name](images, flat[test], seed)
+        seconds = time.perf_counter() - started
+        for kind, values in maps.items():
+            figures = measure(values, scores, tested, smoothing)
+            found[f"{name}, {kind}"] = {**figures, "seconds": seconds}
+    return found
+
+
+def main(argv: "list[str] | None" = None) -> int:
+    """Run the study and print its table.
+
+    Parameters
+    ----------
+    argv : list of str, default=None
+        The command line by default.
+
+    Returns
+    -------
+    code : int
+        0.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m skanogan.benchmark.localisation",
+        description="Localisation of defects on magnetic tiles.",
+    )
+    parser.add_argument("data", help="magnetic_tile_64.npz")
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--development", action="store_true")
+    parser.add_argument("--smoothing", type=float, default=SMOOTHING)
+    parser.add_argument("--only", help="methods, separated by commas")
+    arguments = parser.parse_args(argv)
+    names = arguments.only.split(",") if arguments.only else list(METHODS)
+    tiles = Tiles.load(arguments.data)
+    seeds = [int(seed) for seed in arguments.seeds.split(",")]
+    runs = [
+        _study(tiles, names, seed, arguments.development, arguments.smoothing)
+        for seed in seeds
+    ]
+    columns = list(next(iter(runs[0].values())))
+    print(f"| mean of seeds {arguments.seeds} | {' | '.join(columns)} |")
+    print("|---" * (len(columns) + 1) + "|")
+    for name in runs[0]:
+        cells = (np.mean([run[name][column] for run in runs]) for column in columns)
+        print(f"| {name} | {' | '.join(f'{cell:.3g}' for cell in cells)} |")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
