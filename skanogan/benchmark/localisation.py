@@ -221,9 +221,10 @@ def measure(
 def _study(
     tiles: Tiles, names: list[str], seed: int, development: bool, smoothing: float
 ) -> dict[str, dict[str, float]]:
-    marked = tiles.masks.any((1, 2))
+    marked: np.ndarray = np.asarray(tiles.masks.any((1, 2)))
     train, test = split(tiles.kinds, tiles.groups, marked, seed, development)
-    tested = Tiles(*(part[test] for part in tiles[:4]), tiles.names)
+    images, masks, kinds, groups = (part[test] for part in tiles[:4])
+    tested = Tiles(images, masks, kinds, groups, tiles.names)
     flat = flat_field(tiles.images)
     images = with_flips(flat[train])
     found = {}
