@@ -60,7 +60,10 @@ def region_overlap(
         masks.ravel(), maps.ravel(), sample_weight=weights.ravel()
     )
     inside = rates < max_false_positive_rate
-    at_end = np.interp(max_false_positive_rate, rates, overlaps)
+    # Where the curve rises at the end itself, from below.
+    first = np.searchsorted(rates, max_false_positive_rate)
+    up_to = slice(None, first + 1)
+    at_end = np.interp(max_false_positive_rate, rates[up_to], overlaps[up_to])
     x = np.append(rates[inside], max_false_positive_rate)
     y = np.append(overlaps[inside], at_end)
     return float((np.diff(x) * (y[1:] + y[:-1]) / 2).sum() / max_false_positive_rate)
