@@ -26,7 +26,7 @@ def vae(monkeypatch, tmp_path):
         module = importlib.util.module_from_spec(spec)
         monkeypatch.setitem(sys.modules, name, module)
         spec.loader.exec_module(module)
-    # As the page says under "The line".
+    # As the page says under "The two lists".
     monkeypatch.setattr(skanogan, "VAEDetector", module.VAEDetector, raising=False)
     monkeypatch.setattr(skanogan, "__all__", [*skanogan.__all__, "VAEDetector"])
     return module.VAEDetector

@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import pkgutil
+from pathlib import Path
 
 import pytest
 
@@ -84,6 +85,13 @@ def test_public_names_are_found():
 def test_public_modules_say_what_they_are_for_and_what_they_export(module):
     assert module.__doc__
     assert hasattr(module, "__all__") or module.__name__ == "skanogan.utils"
+
+
+@pytest.mark.parametrize("module", public_modules(), ids=lambda m: m.__name__)
+def test_public_modules_are_in_the_reference(module):
+    page = Path(__file__).parents[1] / "docs" / "api.rst"
+    listed = page.read_text(encoding="utf-8").split()
+    assert module.__name__ in listed or not getattr(module, "__all__", ())
 
 
 @pytest.mark.parametrize("path", OBJECTS)
