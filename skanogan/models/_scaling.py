@@ -35,8 +35,10 @@ class Scaling(nn.Module):
     @classmethod
     def to_unit_box(cls, low: float, high: float) -> "Scaling":
         """From [low, high], one range for all pixels, to [-1, 1]."""
-        half = (high - low) / 2 if high > low else 1.0
-        shift = torch.tensor((low + high) / 2, dtype=torch.float64)
+        # Of two halves, which are finite; at least the smallest number with all digits.
+        tiny = torch.finfo(torch.float64).tiny
+        half = max(high / 2 - low / 2, tiny) if high > low else 1.0
+        shift = torch.tensor(low / 2 + high / 2, dtype=torch.float64)
         return cls(shift, torch.tensor(half, dtype=torch.float64))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Scaling":
