@@ -272,7 +272,7 @@ def as_numbers(values: np.ndarray) -> np.ndarray:
         converted = values.astype(np.float64)
     if not np.isfinite(converted).all():
         raise ValueError(
-            f"X holds {np.abs(values).max():.1e}, more than float64 can. Divide X."
+            f"X holds {np.abs(values).max()}, more than float64 can. Divide X."
         )
     return converted
 

@@ -110,7 +110,7 @@ def test_long_doubles_are_taken_where_float64_has_them(make_detector, fitted, bl
     long = blob.astype(np.longdouble)
     assert np.array_equal(fitted.score_samples(long), fitted.score_samples(blob))
     long[3, 1] = np.longdouble("1e4000")
-    said = r"holds 1\.0e\+4000, more than float64 can"
+    said = r"holds 1e\+4000, more than float64 can"
     for call in (make_detector().fit, fitted.score_samples):
         with pytest.raises(ValueError, match=said):
             call(long)

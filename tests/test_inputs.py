@@ -138,7 +138,7 @@ def test_pixels_go_to_minus_1_to_1(values, low, high):
     assert ends.tolist() == [-1, 1]
 
 
-@pytest.mark.parametrize("exponent", [-300, -160, 160, 299])
+@pytest.mark.parametrize("exponent", [-300, -160, 160, 298])
 def test_columns_of_any_size_are_standardised(table, exponent):
     # Regression: squares that overflow made a scale of infinity, and those that vanish
     # a column that counts as constant.
