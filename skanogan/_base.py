@@ -587,9 +587,11 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
                 "images, or fit again on images of this shape."
             )
         try:
-            checked = validate_data(
-                self, X, reset=reset, ensure_min_samples=2 if reset else 1
-            )
+            # scikit-learn looks at the sum first, which may not be finite.
+            with np.errstate(invalid="ignore"):
+                checked = validate_data(
+                    self, X, reset=reset, ensure_min_samples=2 if reset else 1
+                )
         except OverflowError as error:  # of a Python integer
             raise ValueError(
                 f"X holds a number that float64 cannot: {error}. Divide X."

@@ -28,9 +28,6 @@ which costs some tens of microseconds a batch."""
 RESIDENT_BYTES_ELSEWHERE = 512 * 2**20
 """On other devices, to which every batch would travel."""
 
-LARGEST = 1e300
-"""Of the rows to learn from: sums and differences of a few are finite."""
-
 ORDINARY = 1e-100, 1e100
 """Columns with largest entries between these have finite and normal squares."""
 
@@ -124,11 +121,6 @@ class Rows:
         """The scaling of these rows: standardised columns, or pixels to [-1, 1].
 
         uint8 images use the whole range of the type, others the range of the rows.
-
-        Raises
-        ------
-        ValueError
-            If an entry is larger than `LARGEST`.
         """
         if self._image_shape is None:
             return Scaling(*map(torch.from_numpy, self._moments()))
@@ -136,9 +128,7 @@ class Rows:
             return Scaling.to_unit_box(0.0, 255.0)
         ranges = [(values.min(), values.max()) for values in self._stored_chunks()]
         lows, highs = zip(*ranges, strict=True)
-        low, high = float(min(lows)), float(max(highs))
-        _check_size(max(-low, high))
-        return Scaling.to_unit_box(low, high)
+        return Scaling.to_unit_box(float(min(lows)), float(max(highs)))
 
     def _moments(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and deviation of each column; its unit where it is constant."""
@@ -149,7 +139,6 @@ class Rows:
                 rows = np.asarray(values, float, order="C")
                 np.maximum(largest, np.abs(rows).max(0), out=largest)
                 columns.partial_fit(rows)
-        _check_size(largest.max())
         ordinary = (ORDINARY[0] <= largest) & (largest <= ORDINARY[1])
         if (ordinary | (largest == 0)).all():
             return columns.mean_, columns.scale_
@@ -199,14 +188,6 @@ class Rows:
         height, width, channels = self._image_shape
         images = rows.view(-1, height, width, channels)
         return images.permute(0, 3, 1, 2).contiguous()
-
-
-def _check_size(largest: float) -> None:
-    if largest > LARGEST:
-        raise ValueError(
-            f"X holds {largest:.1e}; at most {LARGEST:.0e} was expected in rows to "
-            "learn from, so that their sums are finite. Divide X."
-        )
 
 
 def _for_torch(rows: np.ndarray) -> np.ndarray:
@@ -272,7 +253,7 @@ def as_numbers(values: np.ndarray) -> np.ndarray:
         converted = values.astype(np.float64)
     if not np.isfinite(converted).all():
         raise ValueError(
-            f"X holds {np.abs(values).max()}, more than float64 can. Divide X."
+            f"X holds {np.abs(values).max()!s}, more than float64 can. Divide X."
         )
     return converted
 

@@ -51,9 +51,13 @@ class Scaling(nn.Module):
 
     def forward(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         """Rows of any numeric dtype to scaled rows of `dtype`."""
-        scaled = (x.to(self.shift.dtype) - self.shift) / self.scale
+        # Halves, whose difference is finite: powers of two change no digit.
+        halved = x.to(self.shift.dtype) / 2 - self.shift / 2
+        scaled = halved / (self.scale / 2)
         return scaled.clamp(-LIMIT, LIMIT).to(dtype)
 
     def inverse(self, scaled: Tensor) -> Tensor:
-        """Scaled rows back to the units of X, in the dtype of `shift`."""
-        return scaled.to(self.shift.dtype) * self.scale + self.shift
+        """Scaled rows back to the units of X, in the dtype of `shift`, and finite."""
+        limits = torch.finfo(self.shift.dtype)
+        rows = scaled.to(self.shift.dtype) * self.scale + self.shift
+        return rows.clamp(limits.min, limits.max)
