@@ -41,7 +41,13 @@ from skanogan._device import (
     resolve_device,
     resolve_dtype,
 )
-from skanogan._inputs import Rows, flatten_images, with_channels
+from skanogan._inputs import (
+    Rows,
+    as_numbers,
+    flatten_images,
+    refuse_masks,
+    with_channels,
+)
 from skanogan._labels import normal_rows
 from skanogan._threads import (
     at_most_threads,
@@ -566,6 +572,7 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
     def _check_rows(self, X: Any, *, reset: bool) -> np.ndarray:
         """Validated flat rows of shape (n, d); with `reset`, shapes are learned."""
         name = type(self).__name__
+        refuse_masks(X)
         X, seen = flatten_images(X)
         if reset:
             asked = with_channels(self.image_shape)
@@ -579,9 +586,17 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
                 f"{wanted}{' (image_shape)' if reset else ' as in fit'}. Resize the "
                 "images, or fit again on images of this shape."
             )
-        values: np.ndarray = validate_data(
-            self, X, reset=reset, ensure_min_samples=2 if reset else 1
-        )
+        try:
+            # scikit-learn looks at the sum first, which may not be finite.
+            with np.errstate(invalid="ignore"):
+                checked = validate_data(
+                    self, X, reset=reset, ensure_min_samples=2 if reset else 1
+                )
+        except OverflowError as error:  # of a Python integer
+            raise ValueError(
+                f"X holds a number that float64 cannot: {error}. Divide X."
+            ) from error
+        values = as_numbers(checked)
         if not reset:
             return values
         if expected is not None and math.prod(expected) != values.shape[1]:

@@ -12,7 +12,14 @@ from torch import Tensor
 
 from skanogan.models._scaling import Scaling
 
-__all__ = ["Rows", "flatten_images", "shared_mapping", "with_channels"]
+__all__ = [
+    "Rows",
+    "as_numbers",
+    "flatten_images",
+    "refuse_masks",
+    "shared_mapping",
+    "with_channels",
+]
 
 RESIDENT_BYTES = {"cpu": 64 * 2**20}
 """Training rows up to this size are made tensors at once; larger ones batch by batch,
@@ -20,6 +27,9 @@ which costs some tens of microseconds a batch."""
 
 RESIDENT_BYTES_ELSEWHERE = 512 * 2**20
 """On other devices, to which every batch would travel."""
+
+ORDINARY = 1e-100, 1e100
+"""Columns with largest entries between these have finite and normal squares."""
 
 PAGED_ROWS = 64
 """Rows of a mapped file that are read before its pages are let go."""
@@ -113,15 +123,36 @@ class Rows:
         uint8 images use the whole range of the type, others the range of the rows.
         """
         if self._image_shape is None:
-            columns = StandardScaler()
-            for values in self._stored_chunks():
-                columns.partial_fit(np.asarray(values, float))
-            return Scaling(*map(torch.from_numpy, (columns.mean_, columns.scale_)))
+            return Scaling(*map(torch.from_numpy, self._moments()))
         if self._values.dtype == np.uint8:
             return Scaling.to_unit_box(0.0, 255.0)
         ranges = [(values.min(), values.max()) for values in self._stored_chunks()]
         lows, highs = zip(*ranges, strict=True)
         return Scaling.to_unit_box(float(min(lows)), float(max(highs)))
+
+    def _moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and deviation of each column; its unit where it is constant."""
+        columns, largest = StandardScaler(), np.zeros(self._values.shape[1])
+        with np.errstate(all="ignore"):
+            for values in self._stored_chunks():
+                # In one order of memory, which is the order of the sums.
+                rows = np.asarray(values, float, order="C")
+                np.maximum(largest, np.abs(rows).max(0), out=largest)
+                columns.partial_fit(rows)
+        ordinary = (ORDINARY[0] <= largest) & (largest <= ORDINARY[1])
+        if (ordinary | (largest == 0)).all():
+            return columns.mean_, columns.scale_
+        # Squares of the others overflow or vanish: in units of a power of two, which
+        # changes no digit, they do not.
+        exponents = np.where(ordinary, 0, np.frexp(largest)[1])
+        columns = StandardScaler()
+        for values in self._stored_chunks():
+            rows = np.asarray(values, float, order="C")
+            columns.partial_fit(np.ldexp(rows, -exponents))
+        scale = np.ldexp(columns.scale_, exponents)
+        # Below, a deviation has lost its digits, or is zero.
+        scale = np.maximum(scale, np.finfo(float).tiny)
+        return np.ldexp(columns.mean_, exponents), scale
 
     def _stored_chunks(self) -> Iterator[np.ndarray]:
         """The rows as they are stored, a few megabytes at a time."""
@@ -182,6 +213,49 @@ def shared_mapping(values: np.ndarray) -> "mmap.mmap | None":
         reloadable = reloadable or getattr(array, "mode", "c") != "c"
         array = array.base
     return array if reloadable and isinstance(array, mmap.mmap) else None
+
+
+def refuse_masks(X: Any) -> None:
+    """What a masked array hides is no number, and to scikit-learn it is not hidden.
+
+    Raises
+    ------
+    ValueError
+        If X, or a row in a list, is a masked array of which something is masked.
+    """
+    rows = X if isinstance(X, (list, tuple)) else [X]
+    masked = [row.mask for row in rows if isinstance(row, np.ma.MaskedArray)]
+    n_masked = sum(int(np.sum(mask)) for mask in masked)
+    if n_masked:
+        raise ValueError(
+            f"X is masked in {n_masked} places, and a number was expected in each. "
+            "Fill them, for instance with numpy.ma.filled and sklearn.impute, or leave "
+            "the rows out with numpy.ma.compress_rows."
+        )
+
+
+def as_numbers(values: np.ndarray) -> np.ndarray:
+    """Validated rows in a dtype that converts to float64 without a surprise.
+
+    Raises
+    ------
+    ValueError
+        For dates, and for long doubles that float64 cannot hold.
+    """
+    if values.dtype.kind in "mM":
+        raise ValueError(
+            f"X holds dates or durations ({values.dtype}); numbers were expected. "
+            "Divide durations by a unit, such as numpy.timedelta64(1, 's')."
+        )
+    if values.dtype.itemsize <= 8:
+        return values
+    with np.errstate(over="ignore"):
+        converted = values.astype(np.float64)
+    if not np.isfinite(converted).all():
+        raise ValueError(
+            f"X holds {np.abs(values).max()!s}, more than float64 can. Divide X."
+        )
+    return converted
 
 
 def flatten_images(X: Any) -> tuple[Any, tuple[int, ...] | None]:

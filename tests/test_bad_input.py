@@ -74,6 +74,57 @@ def test_complex_rows_are_refused(make_detector, fitted, blob):
             call(blob + 1j)
 
 
+def test_what_is_masked_is_refused_and_a_mask_of_nothing_is_not(
+    make_detector, fitted, blob
+):
+    # Regression: masks were dropped, and what they hide was scored.
+    masked = np.ma.masked_greater(blob, 20)
+    hidden = rf"masked in {masked.mask.sum()} places.*numpy\.ma\.filled"
+    for X in (masked, list(masked)):
+        for call in (make_detector().fit, fitted.score_samples):
+            with pytest.raises(ValueError, match=hidden):
+                call(X)
+    open_ = np.ma.masked_array(blob, mask=False)
+    assert np.array_equal(fitted.score_samples(open_), fitted.score_samples(blob))
+
+
+def test_masked_pixels_are_refused(make_detector, fitted_on_images, zeros):
+    masked = np.ma.masked_equal(zeros, 16)
+    for call in (make_detector().fit, fitted_on_images.reconstruct):
+        with pytest.raises(ValueError, match=r"masked in \d+ places"):
+            call(masked)
+
+
+@pytest.mark.parametrize("dtype", ["M8[ns]", "m8[s]"])
+def test_dates_and_durations_are_refused(make_detector, fitted, blob, dtype):
+    # Regression: nanoseconds since 1970 were scored, and NaT as the year 1677.
+    for call in (make_detector().fit, fitted.score_samples):
+        with pytest.raises(ValueError, match=r"dates or durations .*Divide durations"):
+            call(blob.astype("i8").astype(dtype))
+
+
+@pytest.mark.skipif(
+    np.finfo(np.longdouble).max == np.finfo(float).max, reason="no longer doubles here"
+)
+def test_long_doubles_are_taken_where_float64_has_them(make_detector, fitted, blob):
+    long = blob.astype(np.longdouble)
+    assert np.array_equal(fitted.score_samples(long), fitted.score_samples(blob))
+    long[3, 1] = np.longdouble("1e4000")
+    said = r"holds 1e\+4000, more than float64 can"
+    for call in (make_detector().fit, fitted.score_samples):
+        with pytest.raises(ValueError, match=said):
+            call(long)
+
+
+def test_integers_beyond_float64_are_refused(make_detector, fitted, blob):
+    # Regression: an OverflowError of Python's.
+    huge = blob.astype(object)
+    huge[3, 1] = 10**400
+    for call in (make_detector().fit, fitted.score_samples):
+        with pytest.raises(ValueError, match="a number that float64 cannot"):
+            call(huge)
+
+
 def test_rows_too_large_for_the_networks_are_an_error_and_no_nan(fitted, blob):
     for factor in (1e10, 1e100, 1e200):
         assert np.isfinite(fitted.score_samples(blob * factor)).all()

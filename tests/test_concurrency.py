@@ -19,6 +19,7 @@ from sklearn.base import clone
 from sklearn.model_selection import cross_val_predict
 
 from skanogan import AnoGANDetector, FAnoGANDetector, OCGANDetector
+from skanogan._device import available_devices
 
 N_THREADS = 8
 
@@ -151,6 +152,15 @@ def test_fits_in_threads_are_those_in_sequence(name, rows):
     found = at_once([lambda seed=seed: fit(seed) for seed in seeds])
     assert np.array_equal(found, expected)
     assert len(np.unique(np.array(expected)[:, 0])) == len(seeds)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif("cuda" not in available_devices(), reason="no cuda device here")
+def test_eight_threads_search_with_captured_steps_as_one_does(rows):
+    fitted = AnoGANDetector(**{**SEARCH, "n_steps": 20, "device": "cuda"}).fit(rows)
+    expected = fitted.score_samples(rows)
+    found = scores_of_eight_threads(fitted, rows, 5)
+    np.testing.assert_allclose(found, np.tile(expected, (40, 1)), rtol=1e-6)
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])

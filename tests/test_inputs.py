@@ -138,6 +138,66 @@ def test_pixels_go_to_minus_1_to_1(values, low, high):
     assert ends.tolist() == [-1, 1]
 
 
+@pytest.mark.parametrize("exponent", [-300, -160, 160, 298])
+def test_columns_of_any_size_are_standardised(table, exponent):
+    # Regression: squares that overflow made a scale of infinity, and those that vanish
+    # a column that counts as constant.
+    table[:, 3] *= 10.0**exponent
+    scaling = Rows(table, None, CPU).scaling()
+    scaled = scaling(torch.from_numpy(table), torch.float64)
+    zero, one = torch.zeros(12).double(), torch.ones(12).double()
+    torch.testing.assert_close(scaled.mean(0), zero, atol=1e-12, rtol=0)
+    torch.testing.assert_close(scaled.std(0, correction=0), one)
+
+
+def test_powers_of_two_change_no_bit_of_scaled_columns(table):
+    exponents = np.array([-900, -400, -1, 0, 1, 2, 30, 300, 600, 800, 900, 980])
+    stretched = np.ldexp(table, exponents)
+    one, other = (
+        Rows(X, None, CPU).scaling()(torch.from_numpy(X), torch.float64)
+        for X in (table, stretched)
+    )
+    assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("value", [5e-324, 1e-310, 2e-308])
+@pytest.mark.parametrize("image_shape", [None, (2, 6, 1)])
+def test_numbers_without_all_digits_are_scaled_by_the_smallest_that_has_them(
+    value, image_shape
+):
+    # Regression: half of 5e-324 is 0, and a division by it NaN.
+    values = np.zeros((4, 12))
+    values[::2] = value
+    scaling = Rows(values, image_shape, CPU).scaling()
+    scaled = scaling(torch.tensor([0, value, 1.0]).double()[:, None], torch.float64)
+    assert torch.isfinite(scaled).all()
+    assert scaled[:2].abs().max() <= 1
+    assert scaled[2].min() == LIMIT
+
+
+@pytest.mark.parametrize("image_shape", [None, (2, 6, 1)])
+def test_numbers_whose_sums_overflow_are_scaled_like_small_ones(image_shape):
+    small = np.linspace(-1, 1, 48).reshape(4, 12)
+    small[0], small[-1] = -1, 1  # twice the largest number apart
+    small[1:3, :6] = -1
+    large = small * np.finfo(float).max
+    one, other = (Rows(X, image_shape, CPU).scaling() for X in (small, large))
+    expected = one(torch.from_numpy(small), torch.float64)
+    found = other(torch.from_numpy(large), torch.float64)
+    torch.testing.assert_close(found, expected)
+    back = other.inverse(2 * expected)
+    assert torch.isfinite(back).all()
+    torch.testing.assert_close(other.inverse(found), torch.from_numpy(large))
+
+
+def test_the_order_of_memory_changes_no_bit_of_the_scaling():
+    table = np.random.RandomState(0).normal(size=(999, 7))
+    orders = table, np.asfortranarray(table)
+    one, other = (Rows(X, None, CPU).scaling() for X in orders)
+    assert torch.equal(one.shift, other.shift)
+    assert torch.equal(one.scale, other.scale)
+
+
 def test_scaling_and_its_inverse_agree(table):
     scaling = Rows(table, None, CPU).scaling()
     x = torch.from_numpy(table)

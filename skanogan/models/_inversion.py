@@ -151,7 +151,8 @@ class _Adam:
                 for _ in range(WARM_UP):
                     self._step()
             torch.cuda.current_stream(self.z.device).wait_stream(side)
-            with torch.cuda.graph(graph):
+            # Other threads may ask for memory meanwhile.
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 self._step()
         except RuntimeError:
             # A network of the user's that waits for the host, for instance.

@@ -35,8 +35,10 @@ class Scaling(nn.Module):
     @classmethod
     def to_unit_box(cls, low: float, high: float) -> "Scaling":
         """From [low, high], one range for all pixels, to [-1, 1]."""
-        half = (high - low) / 2 if high > low else 1.0
-        shift = torch.tensor((low + high) / 2, dtype=torch.float64)
+        # Of two halves, which are finite; at least the smallest number with all digits.
+        tiny = torch.finfo(torch.float64).tiny
+        half = max(high / 2 - low / 2, tiny) if high > low else 1.0
+        shift = torch.tensor(low / 2 + high / 2, dtype=torch.float64)
         return cls(shift, torch.tensor(half, dtype=torch.float64))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Scaling":
@@ -49,9 +51,13 @@ class Scaling(nn.Module):
 
     def forward(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         """Rows of any numeric dtype to scaled rows of `dtype`."""
-        scaled = (x.to(self.shift.dtype) - self.shift) / self.scale
+        # Halves, whose difference is finite: powers of two change no digit.
+        halved = x.to(self.shift.dtype) / 2 - self.shift / 2
+        scaled = halved / (self.scale / 2)
         return scaled.clamp(-LIMIT, LIMIT).to(dtype)
 
     def inverse(self, scaled: Tensor) -> Tensor:
-        """Scaled rows back to the units of X, in the dtype of `shift`."""
-        return scaled.to(self.shift.dtype) * self.scale + self.shift
+        """Scaled rows back to the units of X, in the dtype of `shift`, and finite."""
+        limits = torch.finfo(self.shift.dtype)
+        rows = scaled.to(self.shift.dtype) * self.scale + self.shift
+        return rows.clamp(limits.min, limits.max)

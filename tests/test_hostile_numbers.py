@@ -1,0 +1,455 @@
+"""Rows of any dtype, size and container: a right answer, or an error that helps."""
+
+import copy
+import decimal
+import fractions
+import resource
+import sys
+import time
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from scipy import sparse
+from sklearn.base import clone
+
+from skanogan import AnoGANDetector, FAnoGANDetector, OCGANDetector
+from skanogan.models._scaling import LIMIT
+from skanogan.utils._check_parts import TOLERANCE
+
+CHEAP = {
+    "max_iter": 2,
+    "hidden_layer_sizes": (8,),
+    "n_filters": 2,
+    "latent_dim": 3,
+    "device": "cpu",
+    "random_state": 0,
+}
+DETECTORS = {
+    "AnoGAN": AnoGANDetector(n_candidates=32, **CHEAP),
+    "FAnoGAN": FAnoGANDetector(encoder_max_iter=2, **CHEAP),
+    "OCGAN": OCGANDetector(discriminator_filters=2, classifier_filters=2, **CHEAP),
+}
+
+ci = settings(
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+
+MEMORY = 2**30
+"""Bytes that all examples of a kind may add to the peak of the process."""
+
+SECONDS = 30.0
+"""Of one CPU for an example, of some tens of milliseconds: a hang, not a slow day."""
+
+METHODS = ("score_samples", "decision_function", "predict", "reconstruct")
+METHODS += ("anomaly_map", "embed")
+
+FLOAT64 = np.finfo(np.float64)
+
+
+@dataclass
+class Rows:
+    """What a detector is given, and what it holds.
+
+    Parameters
+    ----------
+    given : object
+        In some container and dtype.
+    values : ndarray of float64
+        The same numbers.
+    """
+
+    given: Any
+    values: np.ndarray
+
+
+# Numbers ------------------------------------------------------------------------
+
+EXPONENTS = st.one_of(st.just(0), st.integers(-323, 308), st.integers(-8, 8))
+
+COLUMNS = {
+    "normal": lambda n, rng: rng.normal(size=n),
+    "constant": lambda n, rng: np.full(n, rng.normal()),
+    "spike": lambda n, rng: np.where(np.arange(n) == rng.randint(n), 1.0, 0.0),
+    "two values": lambda n, rng: rng.choice([1.0, 3.0], size=n),
+    "signs": lambda n, rng: rng.choice([-1.0, 1.0], size=n),
+    "offset": lambda n, rng: 1 + 10.0 ** -rng.randint(1, 18) * rng.normal(size=n),
+}
+
+
+@st.composite
+def columns(draw, n, rng):
+    """One column of n finite numbers."""
+    kind = draw(st.sampled_from([*COLUMNS, "drawn"]))
+    if kind == "drawn":
+        numbers = st.floats(allow_nan=False, allow_infinity=False)
+        return np.array(draw(st.lists(numbers, min_size=n, max_size=n)))
+    column = COLUMNS[kind](n, rng)
+    with np.errstate(all="ignore"):
+        sized = column * np.float64(10.0) ** draw(EXPONENTS)
+    return np.clip(sized, -FLOAT64.max, FLOAT64.max)
+
+
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+@st.composite
+def tables(draw):
+    """Finite float64 of shape (n, d)."""
+    n = draw(st.integers(2, 24))
+    d = draw(st.one_of(st.integers(1, 8), st.sampled_from([1, 1, 40, 700, 5000])))
+    rng = np.random.RandomState(draw(SEEDS))
+    X = rng.normal(size=(n, d))
+    for j in range(min(d, 5)):
+        X[:, j] = draw(columns(n, rng))
+    if d > 1 and draw(st.booleans()):
+        X[:, -1] = X[:, 0]
+    return X
+
+
+@st.composite
+def images(draw):
+    """Finite float64 of shape (n, H, W) or (n, H, W, C)."""
+    n = draw(st.integers(2, 12))
+    shapes = [(1, 1), (2, 3), (8, 8), (9, 8, 3), (8, 8, 1), (1, 30)]
+    shape = draw(st.sampled_from(shapes))
+    rng = np.random.RandomState(draw(SEEDS))
+    X = rng.normal(size=(n, *shape))
+    if draw(st.booleans()):
+        size = min(X.size, 64)
+        X = np.resize(draw(columns(size, rng)), X.shape)
+    return X
+
+
+# Dtypes and containers ----------------------------------------------------------
+
+DTYPES = ["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8"]
+DTYPES += ["f2", "f4", "f8", "f8", "f8", "g", "?"]
+
+
+def cast(X, dtype):
+    """The numbers of X, or as near as a dtype has them; integers up to its limits."""
+    if dtype.kind == "b":
+        return X > np.median(X)
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        size = np.abs(X).max() or 1.0
+        fits = np.clip(X / size, -1, 1) * 2.0 ** (limits.bits - 2)
+        found = np.clip(fits, float(limits.min), None).astype(dtype)
+        # The largest of 64 bits is no float64: the limits are put in by hand.
+        found[X == X.max()] = limits.max
+        found[X == X.min()] = limits.min
+        return found
+    limit = np.finfo(dtype.newbyteorder("=")).max
+    with np.errstate(all="ignore"):
+        return np.clip(X.astype(dtype), -limit, limit).astype(dtype)
+
+
+ORDERS = ["C", "C", "Fortran", "every second", "backwards", "read-only"]
+
+
+def lay_out(X, order):
+    """The same array, in memory another way."""
+    if order == "Fortran":
+        return np.asfortranarray(X)
+    if order == "every second":
+        return np.repeat(X, 2, axis=1)[:, ::2]
+    if order == "backwards":
+        return X[::-1].copy()[::-1]
+    X = X.copy()
+    X.setflags(write=order != "read-only")
+    return X
+
+
+CONTAINERS = ["list", "objects", "fractions", "unmasked", "tensor", "frame"]
+CONTAINERS += ["categories", "nullable frame", *["array"] * 6]
+
+
+def contain(X, container):
+    """The same table in another container, or None where that cannot hold it."""
+    if container == "list":
+        return X.tolist()
+    if container == "objects":
+        return X.astype(object)
+    if container == "fractions":
+        exact = {"f": fractions.Fraction, "i": decimal.Decimal, "u": int, "b": bool}
+        return np.vectorize(exact[X.dtype.kind], otypes=[object])(X.astype(object))
+    if container == "unmasked":
+        return np.ma.masked_array(X, mask=np.zeros(X.shape, bool))
+    native = X.astype(X.dtype.newbyteorder("="))
+    if container == "tensor":
+        return torch.from_numpy(native) if native.dtype in TENSORS else None
+    if native.dtype.itemsize > 8 or native.dtype == np.float16:
+        return None
+    frame = pd.DataFrame(native, columns=[f"c{j}" for j in range(X.shape[1])])
+    if container == "categories":
+        return frame.astype("category")
+    # pandas's own dtypes, which have an NA: Int64, UInt8, Float32, boolean, ...
+    return frame if container == "frame" else frame.convert_dtypes()
+
+
+TENSORS = [np.dtype(name) for name in ("u1", "i1", "i2", "i4", "i8", "f2", "f4", "f8")]
+
+
+@st.composite
+def any_rows(draw, of):
+    """Rows in some dtype, order and container."""
+    dtype = draw(st.sampled_from("<>")) + draw(st.sampled_from(DTYPES))
+    X = cast(draw(of), np.dtype(dtype))
+    given = lay_out(X, draw(st.sampled_from(ORDERS)))
+    container = draw(st.sampled_from(CONTAINERS))
+    if container != "array" and X.ndim == 2 and X.size <= 1000:
+        given = contain(given, container)
+        assume(given is not None)
+    return Rows(given, X.astype(np.float64))
+
+
+# What must hold -----------------------------------------------------------------
+
+
+class Tidy(warnings.catch_warnings):
+    """Numbers that overflow or turn to NaN on the way are errors; advice is not."""
+
+    def __enter__(self):
+        super().__enter__()
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", RuntimeWarning)
+
+
+def examine(detector, rows):
+    """Fit and score; all that can be told right from wrong is."""
+    detector = clone(detector)
+    X, values = rows.given, rows.values
+    before = copy.deepcopy(X)
+    with Tidy():
+        fitted = detector.fit(X)
+        scores = fitted.score_samples(X)
+        assert scores.dtype == np.float64
+        assert scores.shape == (len(values),)
+        assert np.isfinite([*scores, fitted.offset_]).all()
+        decision = fitted.decision_function(X)
+        assert np.array_equal(decision, scores - fitted.offset_)
+        assert np.array_equal(fitted.predict(X), np.where(decision < 0, -1, 1))
+        for method in METHODS[3:]:
+            found = getattr(fitted, method)(X)
+            assert found.dtype == np.float64
+            assert np.isfinite(found).all(), method
+        assert is_same(X, before)
+        # The same numbers as plain float64; bytes of an image span their type.
+        if not (values.ndim > 2 and getattr(X, "dtype", None) == np.uint8):
+            plain = clone(detector).fit(values)
+            assert np.array_equal(plain.score_samples(values), scores)
+            assert plain.offset_ == fitted.offset_
+        examine_row_alone(fitted, values, scores)
+        if values.ndim == 2:
+            examine_far(fitted, values, scores)
+
+
+def examine_row_alone(fitted, values, scores):
+    """The first row alone has the score that it has among others."""
+    alone = fitted.score_samples(values[:1])[0]
+    scale = max(abs(scores[0]), np.median(np.abs(scores)))
+    tolerance = TOLERANCE[next(fitted.model_.parameters()).dtype]
+    assert abs(alone - scores[0]) <= tolerance * scale
+
+
+def examine_far(fitted, values, scores):
+    """A row as far as rows can be scores below half of those learned from."""
+    scaling = fitted.model_.scaling
+    scaled = scaling(torch.from_numpy(values), torch.float64)
+    # Rows held out may themselves be far, where the others are all alike.
+    learned = scaled.abs().amax(1).numpy() < 100
+    with np.errstate(all="ignore"):
+        far = scaling.shift.numpy() + 2 * LIMIT * scaling.scale.numpy()
+    moved = np.isfinite(far) & (far != values).any(0)
+    if moved.any():
+        far = np.where(moved, far, values[0])
+        assert fitted.score_samples(far[None])[0] < np.median(scores[learned])
+
+
+def examine_refusal(detector, X):
+    """An error that says something, and nothing half fitted."""
+    parameters = dict(vars(detector))
+    with pytest.raises((ValueError, TypeError)) as caught:
+        detector.fit(X)
+    assert len(str(caught.value)) > 20
+    assert vars(detector) == parameters
+
+
+def is_same(one, other):
+    if isinstance(one, pd.DataFrame):
+        return one.equals(other)
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    return np.array_equal(one, other)
+
+
+# What must be refused -----------------------------------------------------------
+
+
+def put(X, at, value, dtype):
+    """The table in another dtype, with a value in one place."""
+    X = X.astype(dtype)
+    X[at] = value
+    return X
+
+
+def with_na(X, at):
+    frame = pd.DataFrame(np.round(X)).astype("Int64")
+    frame.iloc[at] = pd.NA
+    return frame
+
+
+SPOILED = {
+    "NaN": lambda X, at: put(X, at, np.nan, "f8"),
+    "infinity": lambda X, at: put(X, at, np.inf, "f4"),
+    "minus infinity": lambda X, at: put(X, at, -np.inf, "f2"),
+    "a long double": lambda X, at: put(X, at, np.longdouble("1e4000"), "g"),
+    "a long integer": lambda X, at: put(X, at, 10**400, object),
+    "None": lambda X, at: put(X, at, None, object),
+    "a dict": lambda X, at: put(X, at, {}, object),
+    "a complex number": lambda X, at: put(X, at, 1j, "c16"),
+    "a complex object": lambda X, at: put(X, at, 1j, object),
+    "a string": lambda X, at: put(X, at, "many", object),
+    "strings": lambda X, at: X.astype("U"),
+    "bytes": lambda X, at: X.astype("S"),
+    "NA": with_na,
+    "dates": lambda X, at: X.astype("i8").astype("M8[s]"),
+    "durations": lambda X, at: X.astype("i8").astype("m8[ms]"),
+    "a frame of dates": lambda X, at: pd.DataFrame(X.astype("i8").astype("M8[s]")),
+    "a date": lambda X, at: put(X, at, pd.Timestamp(0), object),
+    "a mask": lambda X, at: np.ma.masked_array(X, mask=X == X[at]),
+    "masked rows": lambda X, at: [np.ma.masked_equal(row, X[at]) for row in X],
+    "a masked image": lambda X, at: np.ma.masked_equal(X[:, None], X[at]),
+    "a record": lambda X, at: np.zeros(len(X), dtype=[("a", "f8"), ("b", "f8")]),
+    "a sparse matrix": lambda X, at: sparse.csr_matrix(X),
+    "rows of two lengths": lambda X, at: [
+        list(row[i % 2 :]) for i, row in enumerate(X)
+    ],
+    "one dimension": lambda X, at: X[:, 0],
+    "five dimensions": lambda X, at: X.reshape(*X.shape, 1, 1, 1),
+    "no rows": lambda X, at: X[:0],
+    "no columns": lambda X, at: X[:, :0],
+    "no pixels": lambda X, at: X[:, :0, None],
+    "nothing": lambda X, at: None,
+    "a number": lambda X, at: 3.0,
+    "a word": lambda X, at: "rows",
+    "a set": lambda X, at: {1.0, 2.0},
+}
+
+# Right to fit on, wrong after a fit on rows of other columns.
+OTHERS = {
+    "more columns": lambda frame: np.column_stack([frame, frame]),
+    "fewer columns": lambda frame: frame.iloc[:, 1:],
+    "another order": lambda frame: frame[frame.columns[::-1]],
+    "other names": lambda frame: frame.add_suffix("_"),
+    "images": lambda frame: frame.to_numpy()[:, :, None],
+}
+
+
+@st.composite
+def spoiled(draw):
+    """A table, how it is spoiled, and where."""
+    n, d = draw(st.integers(2, 12)), draw(st.integers(2, 6))
+    X = np.random.RandomState(draw(SEEDS)).normal(size=(n, d))
+    how = draw(st.sampled_from([*SPOILED, *OTHERS]))
+    return X, how, (draw(st.integers(0, n - 1)), draw(st.integers(0, d - 1)))
+
+
+def examine_spoiled(detector, example):
+    """Refused by a fit, a second fit and all that scores; nothing is changed."""
+    X, how, at = example
+    frame = pd.DataFrame(X, columns=[f"c{j}" for j in range(X.shape[1])])
+    with Tidy():
+        bad = SPOILED[how](X, at) if how in SPOILED else OTHERS[how](frame)
+        if how in SPOILED:
+            examine_refusal(clone(detector), bad)
+        fitted = clone(detector).fit(frame)
+        scores = fitted.score_samples(frame)
+        before = dict(vars(fitted))
+        for method in [*METHODS, *(["fit"] if how in SPOILED else [])]:
+            with pytest.raises((ValueError, TypeError)) as caught:
+                getattr(fitted, method)(bad)
+            assert len(str(caught.value)) > 20
+            assert vars(fitted) == before
+        assert np.array_equal(fitted.score_samples(frame), scores)
+
+
+# Units --------------------------------------------------------------------------
+
+
+@st.composite
+def units(draw):
+    """A table of columns that vary, and a power of two for each."""
+    n, d = draw(st.integers(3, 24)), draw(st.integers(1, 6))
+    X = np.random.RandomState(draw(SEEDS)).normal(size=(n, d))
+    exponents = st.lists(st.integers(-960, 960), min_size=d, max_size=d)
+    return X, np.array(draw(exponents))
+
+
+def examine_units(detector, example):
+    """Powers of two are exact: no bit of a score may depend on them."""
+    X, exponents = example
+    stretched = np.ldexp(X, exponents)
+    with Tidy():
+        one, other = (clone(detector).fit(rows) for rows in (X, stretched))
+        assert np.array_equal(other.score_samples(stretched), one.score_samples(X))
+        assert np.array_equal(other.anomaly_map(stretched), one.anomaly_map(X))
+        assert other.offset_ == one.offset_
+
+
+# Few examples, and many ---------------------------------------------------------
+
+KINDS = {
+    "tables": (any_rows(tables()), examine),
+    "images": (any_rows(images()), examine),
+    "spoiled": (spoiled(), examine_spoiled),
+    "units": (units(), examine_units),
+}
+FEW = {"tables": 12, "images": 6, "spoiled": 12, "units": 4}
+MANY = {"tables": 1000, "images": 400, "spoiled": 400, "units": 200}
+
+
+def examples(name, kind, n_examples):
+    """Run this many; the number of them, and the most seconds that one took."""
+    strategy, must_hold = KINDS[kind]
+    seconds = []
+
+    @settings(ci, max_examples=n_examples)
+    @given(strategy)
+    def each(example):
+        started = time.process_time()
+        must_hold(DETECTORS[name], example)
+        seconds.append(time.process_time() - started)
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    each()
+    # In kilobytes, and in bytes on macOS.
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown * (1 if sys.platform == "darwin" else 1024) < MEMORY
+    return len(seconds), max(seconds)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", DETECTORS)
+def test_rows_get_a_right_answer_or_a_tidy_error(name, kind):
+    examples(name, kind, FEW[kind])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", DETECTORS)
+def test_rows_get_a_right_answer_or_a_tidy_error_two_thousand_times(name):
+    for kind, n_examples in MANY.items():
+        n, longest = examples(name, kind, n_examples)
+        print(f"{name}, {kind}: {n} examples, at most {longest:.2f} s of one CPU each")
+        assert n >= n_examples
+        assert longest < SECONDS
