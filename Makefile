@@ -78,5 +78,5 @@ $(VENV)/.installed-docs: $(STAMP)
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-oldest .venv-wheel .pytest_cache .ruff_cache .mypy_cache \
+	rm -rf $(VENV) .venv-oldest .venv-wheel .hypothesis .pytest_cache .ruff_cache .mypy_cache \
 	  benchmark-results build dist docs/_build docs/auto_examples docs/generated
