@@ -82,7 +82,7 @@ difference = np.abs(resumed.score_samples(test) - scores).max()
 print(f"largest difference of a score from the fit that was not killed: {difference}")
 
 # %%
-# Scores lie over four orders of magnitude, and on the diagonal, to the last bit. On the
+# Scores span three orders of magnitude, and lie on the diagonal to the last bit. On the
 # right, the error on rows held out of the training: one line, drawn by two processes.
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
 is_benign = np.arange(len(test)) < len(benign) - 257
