@@ -153,17 +153,15 @@ def test_the_study_prints_a_row_a_map(tiles, tmp_path, monkeypatch, capsys):
         group=tiles.groups,
         classes=np.array(tiles.names),
     )
-    monkeypatch.setattr(localisation, "N_COMPONENTS", 4)
-    only = "Gaussian of each pixel,PCA"
-    assert main([str(path), "--seeds", "0,1", "--only", only, "--smoothing", "1"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split(" | ")[0] for line in lines[2:]] == [
-        "| Gaussian of each pixel, deviation",
-        "| PCA, residual",
+    pca = {f"PCA, {n} components": localisation._pca(n) for n in (4, 5)}
+    monkeypatch.setattr(localisation, "METHODS", {"another": None, **pca})
+    argv = [str(path), "--seeds", "0,1", "--only", "components", "--smoothing", "0,1"]
+    assert main(argv) == 0
+    head, _, *rows = (
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in capsys.readouterr().out.splitlines()
+    )
+    assert [row[:3] for row in rows] == [
+        [f"PCA, {n} components", "residual", width] for n in (4, 5) for width in "01"
     ]
-    columns = lines[0].strip("| ").split(" | ")
-    pixel = [
-        float(line.strip("| ").split(" | ")[columns.index("pixel")])
-        for line in lines[2:]
-    ]
-    assert min(pixel) > 0.8
+    assert min(float(row[head.index("pixel")]) for row in rows) > 0.7
