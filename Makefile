@@ -23,7 +23,7 @@ test-defaults: $(STAMP)
 test-long: $(STAMP)
 	$(TEST_THREADS) $(BIN)/python -m pytest -n auto -m long tests $(ARGS)
 
-# The same suite on the oldest scikit-learn that pyproject.toml allows.
+# The same suite on the oldest versions that pyproject.toml allows.
 test-oldest:
 	$(MAKE) test VENV=.venv-oldest CONSTRAINTS=constraints-oldest.txt
 
