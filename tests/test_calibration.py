@@ -2,7 +2,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from skanogan._calibration import held_out_size, score_at_false_alarm_rate
+from skanogan._calibration import (
+    FALSE_ALARM_RATE,
+    held_out_size,
+    score_at_false_alarm_rate,
+)
+from skanogan.models import AnoGAN
 
 N_SIMULATIONS = 2000
 
@@ -133,9 +138,9 @@ def test_auto_and_a_float_differ_in_the_threshold_alone(make_detector, blob):
     assert first.offset_ != second.offset_
 
 
-def test_held_out_rows_are_not_trained_on(make_detector, blob, monkeypatch):
-    from skanogan.models import AnoGAN
-
+@pytest.fixture
+def trained_on(monkeypatch):
+    """The rows that some model has been trained on."""
     seen = set()
     step = AnoGAN.train_step
 
@@ -144,5 +149,20 @@ def test_held_out_rows_are_not_trained_on(make_detector, blob, monkeypatch):
         return step(self, x)
 
     monkeypatch.setattr(AnoGAN, "train_step", watch)
+    return seen
+
+
+def test_held_out_rows_are_not_trained_on(make_detector, blob, trained_on):
     make_detector(validation_fraction=0.25, batch_size=10, max_iter=30).fit(blob)
-    assert len(seen) == 60
+    assert len(trained_on) == 60
+
+
+def test_auto_calibrates_on_the_rows_held_out_and_on_no_other(
+    make_detector, blob, trained_on
+):
+    # Elsewhere thresholds come from scores of rows that were learned by heart.
+    detector = make_detector(validation_fraction=0.25, batch_size=10, max_iter=30)
+    detector.fit(blob)
+    held_out = np.array([tuple(row) not in trained_on for row in blob])
+    scores = detector.score_samples(blob[held_out])
+    assert detector.offset_ == score_at_false_alarm_rate(scores, FALSE_ALARM_RATE)

@@ -1,9 +1,12 @@
 """A GAN and then an encoder that inverts it: the two stages of training."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.testing import assert_close
 
 from skanogan.models._autoencoder import mlp_encoder
 from skanogan.models._fanogan import FAnoGAN
@@ -108,6 +111,43 @@ def state(network):
 def same(first, second):
     assert first.keys() == second.keys()
     return all(torch.equal(first[name], second[name]) for name in first)
+
+
+# What the generator and the discriminator learn ---------------------------------
+
+
+@pytest.mark.parametrize("averaging", [0.0, 0.6])
+def test_updates_are_those_of_algorithm_1_in_plain_torch(averaging):
+    networks = known_networks()
+    generator, discriminator, _ = copy.deepcopy(networks)
+    model = training(networks, after=None, averaging=averaging)
+    rng = torch.Generator().manual_seed(0)  # the stream that the model draws from
+    average = state(generator)
+    adam = {"lr": 0.01, "betas": (0.5, 0.999)}
+    of_generator = torch.optim.Adam(generator.parameters(), **adam)
+    of_discriminator = torch.optim.Adam(discriminator.parameters(), **adam)
+    real = torch.from_numpy((X - SHIFT) / SCALE).float()
+    softplus = nn.functional.softplus
+    for n_updates in range(1, 6):
+        drawn = generator(torch.randn(4, 2, generator=rng)).detach()
+        loss = softplus(-discriminator(real)).mean()
+        loss = loss + softplus(discriminator(drawn)).mean()
+        of_discriminator.zero_grad()
+        loss.backward()
+        of_discriminator.step()
+        loss = softplus(-discriminator(generator(torch.randn(4, 2, generator=rng))))
+        of_generator.zero_grad()
+        loss.mean().backward()
+        of_generator.step()
+        update(model)
+        keep = min(averaging, n_updates / (n_updates + 9))
+        for name, value in generator.state_dict().items():
+            average[name] = keep * average[name] + (1 - keep) * value
+    assert_close(state(model.generator), state(generator))
+    trained = state(model.discriminator)
+    assert_close(list(trained.values()), list(discriminator.state_dict().values()))
+    model.finish_training()
+    assert_close(state(model.generator), average)
 
 
 # What the encoder learns ------------------------------------------------------
