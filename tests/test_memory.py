@@ -106,6 +106,22 @@ def test_a_second_fit_trains_nothing_and_scores_the_same(
 
 
 @detectors
+def test_one_other_training_row_is_another_training(
+    detector_class, zeros, trainings, tmp_path
+):
+    # uint8 images are scaled by their type, so that nothing but the rows tells.
+    images = zeros[:12].astype(np.uint8)
+    detector = cheap(detector_class, backbone="mlp", memory=tmp_path)
+    for at in range(len(images)):  # held out, or trained on
+        other = images.copy()
+        other[at] = 16 - other[at]
+        detector.fit(other)
+        assert len(trainings) == at + 1
+    detector.fit(other)
+    assert len(trainings) == len(images)
+
+
+@detectors
 def test_parameters_of_scoring_train_nothing_and_change_no_weight(
     detector_class, blob, trainings, tmp_path
 ):
