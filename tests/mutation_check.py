@@ -1,6 +1,6 @@
-"""Thirty-two hand-made faults, one at a time: does the suite notice each?
+"""Forty-two hand-made faults, one at a time: does the suite notice each?
 
-    python tests/mutation_check.py            # all, some twenty minutes on one core
+    python tests/mutation_check.py            # all, some fifteen minutes on one core
     python tests/mutation_check.py 3 7        # these
 
 Each fault is put into a copy of the package, and the tests of the files named beside it
@@ -243,6 +243,76 @@ FAULTS = [
         "mean += window / weight * (part - mean)",
         "mean += window * (part - mean)",
         "test_image",
+    ),
+    (
+        "the most normal patches pooled",
+        "_patches.py",
+        "np.sort(scores)[:size].mean()",
+        "np.sort(scores)[-size:].mean()",
+        "test_image",
+    ),
+    (
+        "bounds for small samples without the row itself",
+        "_calibration.py",
+        "math.sqrt(1 + 1 / n)",
+        "math.sqrt(1 / n)",
+        "test_calibration",
+    ),
+    (
+        "f-AnoGAN's kappa on pixels",
+        "models/_fanogan.py",
+        "return pixels + self.feature_weight * difference.square().mean(1)",
+        "return self.feature_weight * pixels + difference.square().mean(1)",
+        "models/test_fanogan test_fanogan",
+    ),
+    (
+        "encoder trained in the loss's sum, not its mean",
+        GAN,
+        "pixels = (scaled - drawn).square().flatten(1).mean(1)",
+        "pixels = (scaled - drawn).square().flatten(1).sum(1)",
+        "models/test_gan",
+    ),
+    (
+        "maps one position aside",
+        "models/_feature_map.py",
+        "first += step * ((layer.kernel_size[0] - 1) / 2 - int(layer.padding[0]))",
+        "first += step * (layer.kernel_size[0] / 2 - int(layer.padding[0]))",
+        "test_anomaly_map models/test_fanogan",
+    ),
+    (
+        "a checkpoint forgets the best state",
+        "_persistence/checkpoint.py",
+        "if progress.kept != progress.n_iter:",
+        "if False:",
+        "persistence/test_checkpoint",
+    ),
+    (
+        "a checkpoint of other rows is gone on from",
+        "_persistence/checkpoint.py",
+        """ or description["training"] != self._training:""",
+        ":",
+        "persistence/test_checkpoint",
+    ),
+    (
+        "reconstructions on the networks' scale",
+        "models/_scaling.py",
+        "scaled.to(self.shift.dtype) * self.scale + self.shift",
+        "scaled.to(self.shift.dtype) * self.scale",
+        "test_inputs models/test_gan",
+    ),
+    (
+        "the classifier's labels swapped",
+        "model_selection.py",
+        "return np.where(self.decision_function(X) < 0, *self.classes_)",
+        "return np.where(self.decision_function(X) > 0, *self.classes_)",
+        "test_model_selection",
+    ),
+    (
+        "AUROC of abnormality upside down",
+        "metrics.py",
+        "roc_auc_score(is_outlier, abnormality, sample_weight=sample_weight)",
+        "roc_auc_score(is_outlier, -abnormality, sample_weight=sample_weight)",
+        "test_metrics",
     ),
 ]
 

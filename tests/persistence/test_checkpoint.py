@@ -95,6 +95,29 @@ def test_an_interrupted_fit_goes_on_to_what_an_uninterrupted_one_finds(
         assert torch.equal(value, detector.model_.state_dict()[key]), key
 
 
+def test_the_best_state_so_far_outlives_an_interruption(
+    blob, tmp_path, interrupt_after, monkeypatch
+):
+    # The error rises from the first record on, so that the state kept is its state.
+    calls = iter(range(10**9))
+
+    def rising(model, x):
+        return torch.full((len(x),), float(next(calls)))
+
+    monkeypatch.setattr(OCGAN, "validation_error", rising)
+    whole = cheap(OCGANDetector).fit(blob)
+    detector = cheap(OCGANDetector, checkpoint=tmp_path / "fit")
+    resume = interrupt_after(OCGANDetector, 20)
+    with pytest.raises(Interrupted):
+        detector.fit(blob)
+    resume()
+    detector.fit(blob)
+    assert np.array_equal(detector.score_samples(blob), whole.score_samples(blob))
+    monkeypatch.undo()
+    last = cheap(OCGANDetector).fit(blob)
+    assert not np.array_equal(last.score_samples(blob), whole.score_samples(blob))
+
+
 def test_images_go_on_as_tables_do(make_ocgan, zeros, tmp_path, interrupt_after):
     whole = make_ocgan(max_iter=20).fit(zeros)
     detector = make_ocgan(max_iter=20, checkpoint=str(tmp_path / "fit"))
