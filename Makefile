@@ -6,8 +6,8 @@ STAMP := $(VENV)/.installed
 # One thread a test process: small networks are slower on two (tests run on all cores).
 TEST_THREADS := OMP_NUM_THREADS=1
 
-.PHONY: benchmark test test-defaults test-long test-oldest test-wheel examples docs \
-  lint types check dist clean
+.PHONY: benchmark test test-defaults test-long test-oldest test-wheel coverage examples \
+  docs lint types check dist clean
 
 benchmark: $(STAMP)
 	$(BIN)/python -m skanogan benchmark $(ARGS)
@@ -22,6 +22,11 @@ test-defaults: $(STAMP)
 # Damaged and hostile files by the thousand, and whatever else is marked long.
 test-long: $(STAMP)
 	$(TEST_THREADS) $(BIN)/python -m pytest -n auto -m long tests $(ARGS)
+
+# Which lines of the package no test runs.
+coverage: $(STAMP)
+	$(TEST_THREADS) $(BIN)/python -m pytest -n auto -m "not slow and not long" \
+	  --cov=skanogan --cov-report=term-missing:skip-covered $(ARGS)
 
 # The same suite on the oldest versions that pyproject.toml allows.
 test-oldest:
