@@ -268,13 +268,15 @@ def floats_kept(function: Callable[[Tensor], Tensor], rows: Tensor) -> int:
 
 def _kept(function: Callable[[Tensor], Tensor], rows: Tensor) -> tuple[list[int], int]:
     """Sizes of what autograd keeps, and of the output."""
-    kept: dict[int, int] = {}
+    kept: dict[int, Tensor] = {}
 
-    def count(tensor: Tensor) -> Tensor:
-        kept[tensor.data_ptr()] = tensor.numel()
-        return tensor
+    def count(tensor: Tensor) -> None:
+        # Held, so that no other takes its place in memory. Without its history: what a
+        # node of the graph keeps must not lead back to the node, or both are there for
+        # ever (2 MB a fit, of images).
+        kept[tensor.data_ptr()] = tensor.detach()
 
-    hooks = torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor)
+    hooks = torch.autograd.graph.saved_tensors_hooks(count, lambda nothing: nothing)
     with torch.enable_grad(), hooks:
         out = function(rows.detach().requires_grad_(True))
-    return list(kept.values()), out.numel()
+    return [tensor.numel() for tensor in kept.values()], out.numel()
