@@ -132,27 +132,42 @@ class Rows:
 
     def _moments(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and deviation of each column; its unit where it is constant."""
-        columns, largest = StandardScaler(), np.zeros(self._values.shape[1])
         with np.errstate(all="ignore"):
-            for values in self._stored_chunks():
-                # In one order of memory, which is the order of the sums.
-                rows = np.asarray(values, float, order="C")
-                np.maximum(largest, np.abs(rows).max(0), out=largest)
-                columns.partial_fit(rows)
+            mean, scale, largest = self._moments_in_units(None)
         ordinary = (ORDINARY[0] <= largest) & (largest <= ORDINARY[1])
         if (ordinary | (largest == 0)).all():
-            return columns.mean_, columns.scale_
+            return mean, scale
         # Squares of the others overflow or vanish: in units of a power of two, which
         # changes no digit, they do not.
         exponents = np.where(ordinary, 0, np.frexp(largest)[1])
-        columns = StandardScaler()
-        for values in self._stored_chunks():
-            rows = np.asarray(values, float, order="C")
-            columns.partial_fit(np.ldexp(rows, -exponents))
-        scale = np.ldexp(columns.scale_, exponents)
+        mean, scale, _ = self._moments_in_units(exponents)
+        scale = np.ldexp(scale, exponents)
         # Below, a deviation has lost its digits, or is zero.
         scale = np.maximum(scale, np.finfo(float).tiny)
-        return np.ldexp(columns.mean_, exponents), scale
+        return np.ldexp(mean, exponents), scale
+
+    def _moments_in_units(
+        self, exponents: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Mean, deviation and largest entry of each column, in units of 2^exponent."""
+        columns = StandardScaler()
+        low, high = np.full((2, self._values.shape[1]), [[np.inf], [-np.inf]])
+        for values in self._stored_chunks():
+            # In one order of memory, which is the order of the sums.
+            rows = np.asarray(values, float, order="C")
+            if exponents is not None:
+                rows = np.ldexp(rows, -exponents)
+            low, high = np.minimum(low, rows.min(0)), np.maximum(high, rows.max(0))
+            columns.partial_fit(rows)
+        # Of a large constant column the mean of sums is some units of rounding off, and
+        # one such unit of 1e20 is 16,384. One that rounding alone makes vary, which
+        # scikit-learn takes for constant as well, is not to be blown up either.
+        constant = low == high
+        mean = np.where(constant, low, columns.mean_)
+        flat = ~constant & (columns.scale_ == 1)
+        scale = np.where(constant, 1.0, columns.scale_)
+        scale[flat] = np.maximum(1.0, (high - low)[flat])
+        return mean, scale, np.maximum(-low, high)
 
     def _stored_chunks(self) -> Iterator[np.ndarray]:
         """The rows as they are stored, a few megabytes at a time."""

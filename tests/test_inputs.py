@@ -150,6 +150,23 @@ def test_columns_of_any_size_are_standardised(table, exponent):
     torch.testing.assert_close(scaled.std(0, correction=0), one)
 
 
+@pytest.mark.parametrize("n_rows", [3, 7, 8, 1000])
+@pytest.mark.parametrize("value", [2.2697546239876075e20, -1e16, 1e99, 1e-99, 1e250])
+def test_a_constant_column_of_any_size_is_zero(value, n_rows):
+    # Regression: its mean was off by a rounding, which is 32,768 at 2e20.
+    rows = np.full((n_rows, 2), value)
+    scaling = Rows(rows, None, CPU).scaling()
+    assert not scaling(torch.from_numpy(rows), torch.float64).any()
+    assert (scaling.inverse(torch.zeros(1, 2)).numpy() == value).all()
+
+
+def test_a_column_that_varies_by_rounding_is_not_blown_up():
+    rows = np.full((9, 1), 1e20)
+    rows[4] = np.nextafter(1e20, 2e20)
+    scaling = Rows(rows, None, CPU).scaling()
+    assert scaling(torch.from_numpy(rows), torch.float64).abs().max() <= 1
+
+
 def test_powers_of_two_change_no_bit_of_scaled_columns(table):
     exponents = np.array([-900, -400, -1, 0, 1, 2, 30, 300, 600, 800, 900, 980])
     stretched = np.ldexp(table, exponents)
