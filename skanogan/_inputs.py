@@ -139,7 +139,7 @@ class Rows:
             return mean, scale
         # Squares of the others overflow or vanish: in units of a power of two, which
         # changes no digit, they do not.
-        exponents = np.where(ordinary, 0, np.frexp(largest)[1])
+        exponents = np.where(ordinary, 0, np.frexp(largest)[1] - 1)
         mean, scale, _ = self._moments_in_units(exponents)
         scale = np.ldexp(scale, exponents)
         # Below, a deviation has lost its digits, or is zero.
