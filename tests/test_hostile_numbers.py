@@ -181,6 +181,8 @@ def contain(X, container):
     if container == "objects":
         return X.astype(object)
     if container == "fractions":
+        if X.dtype.itemsize > 8:
+            return None
         exact = {"f": fractions.Fraction, "i": decimal.Decimal, "u": int, "b": bool}
         return np.vectorize(exact[X.dtype.kind], otypes=[object])(X.astype(object))
     if container == "unmasked":
