@@ -160,13 +160,12 @@ class Rows:
             low, high = np.minimum(low, rows.min(0)), np.maximum(high, rows.max(0))
             columns.partial_fit(rows)
         # Of a large constant column the mean of sums is some units of rounding off, and
-        # one such unit of 1e20 is 16,384. One that rounding alone makes vary, which
-        # scikit-learn takes for constant as well, is not to be blown up either.
+        # one such unit of 1e20 is 16,384. One that rounding alone makes vary, to which
+        # scikit-learn gives another scale than its deviation, is not blown up either.
         constant = low == high
+        flat = constant | (columns.scale_ != np.sqrt(columns.var_))
         mean = np.where(constant, low, columns.mean_)
-        flat = ~constant & (columns.scale_ == 1)
-        scale = np.where(constant, 1.0, columns.scale_)
-        scale[flat] = np.maximum(1.0, (high - low)[flat])
+        scale = np.where(flat, np.maximum(1.0, high - low), columns.scale_)
         return mean, scale, np.maximum(-low, high)
 
     def _stored_chunks(self) -> Iterator[np.ndarray]:

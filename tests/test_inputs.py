@@ -160,6 +160,15 @@ def test_a_constant_column_of_any_size_is_zero(value, n_rows):
     assert (scaling.inverse(torch.zeros(1, 2)).numpy() == value).all()
 
 
+@pytest.mark.parametrize("unit", [1, 2, 3, 1e-200, 1e200])
+def test_a_column_whose_deviation_is_one_varies(unit):
+    # Regression: it was taken for constant, and scaled by its range.
+    rows = unit * np.array([[1.0], [3.0], [1.0], [3.0]])
+    scaling = Rows(rows, None, CPU).scaling()
+    scaled = scaling(torch.from_numpy(rows), torch.float64)
+    np.testing.assert_allclose(scaled[:, 0], [-1, 1, -1, 1])
+
+
 def test_a_column_that_varies_by_rounding_is_not_blown_up():
     rows = np.full((9, 1), 1e20)
     rows[4] = np.nextafter(1e20, 2e20)
