@@ -26,6 +26,7 @@ from skanogan.models._metric import RANK, WhitenedMetric
 from skanogan.models._networks import Stack
 
 __all__ = [
+    "by_features",
     "by_gradient",
     "by_position",
     "hidden_maps",
@@ -182,3 +183,24 @@ def by_gradient(
                 )
             total += torch.autograd.grad(found, point)[0]
     return (way * total / N_GRADIENTS).abs()
+
+
+def by_features(
+    features: Callable[[Tensor], Tensor],
+    metric: WhitenedMetric,
+    x: Tensor,
+    drawn: Tensor,
+) -> Tensor:
+    """`by_gradient` of the whitened distance between features of x and of x'.
+
+    Parameters
+    ----------
+    features : callable
+        (n, ...) to (n, p).
+    metric : WhitenedMetric
+        Of differences of features.
+    x, drawn : Tensor of shape (n, ...)
+        Rows and their reconstructions on the networks' scale.
+    """
+    there = features(drawn)
+    return by_gradient(lambda x: metric.squared_length(features(x) - there), x, drawn)

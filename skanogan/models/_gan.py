@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from skanogan.models._averaging import Average
-from skanogan.models._feature_map import by_gradient, by_position, position_metrics
+from skanogan.models._feature_map import by_features, by_position, position_metrics
 from skanogan.models._losses import ADVERSARIAL_LOSSES, gradient_penalty
 from skanogan.models._metric import WhitenedMetric
 from skanogan.models._model import Model, chunked
@@ -269,11 +269,7 @@ class GAN(Model):
         if len(self.position_metrics):
             metrics = self.position_metrics
             return by_position(self.discriminator, metrics, scaled, drawn)
-        features = self.discriminator.features
-        there = features(drawn)
-        return by_gradient(
-            lambda x: self.metric.squared_length(features(x) - there), scaled, drawn
-        )
+        return by_features(self.discriminator.features, self.metric, scaled, drawn)
 
     def embed(self, x: Tensor) -> Tensor:
         return self._features(x)

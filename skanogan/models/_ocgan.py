@@ -26,7 +26,7 @@ from torch.nn.functional import softplus
 from skanogan.models._autoencoder import AutoEncoder, statistics_kept
 from skanogan.models._averaging import Average
 from skanogan.models._feature_map import (
-    by_gradient,
+    by_features,
     by_position,
     position_metrics,
     reference_images,
@@ -346,10 +346,7 @@ class OCGAN(Model):
         if len(metrics):
             return by_position(self._network_of_maps, metrics, scaled, rebuilt)
         features = self.autoencoder.encoder.features
-        there = features(rebuilt)
-        return by_gradient(
-            lambda x: self.metric.squared_length(features(x) - there), scaled, rebuilt
-        )
+        return by_features(features, self.metric, scaled, rebuilt)
 
     @property
     def _network_of_maps(self) -> nn.Module:
