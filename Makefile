@@ -19,7 +19,7 @@ test: $(STAMP)
 test-defaults: $(STAMP)
 	$(TEST_THREADS) $(BIN)/python -m pytest -n auto -m slow tests $(ARGS)
 
-# Damaged and hostile files by the thousand, and whatever else is marked long.
+# Damaged files and hostile numbers by the thousand, killed fits: half an hour.
 test-long: $(STAMP)
 	$(TEST_THREADS) $(BIN)/python -m pytest -n auto -m long tests $(ARGS)
 
@@ -83,5 +83,5 @@ $(VENV)/.installed-docs: $(STAMP)
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-oldest .venv-wheel .hypothesis .pytest_cache .ruff_cache .mypy_cache \
-	  benchmark-results build dist docs/_build docs/auto_examples docs/generated
+	rm -rf $(VENV) .venv-oldest .venv-wheel .hypothesis .pytest_cache .ruff_cache \
+	  .mypy_cache .coverage* benchmark-results build dist docs/_build docs/auto_examples docs/generated

@@ -46,9 +46,9 @@ def photograph(rng, defect=None):
 
 rng = np.random.RandomState(0)
 good = [photograph(rng)[0] for _ in range(40)]
-kinds = [*["good"] * 20, *["scratch", "dent", "stain"] * 4]
+kinds = np.array([*["good"] * 20, *["scratch", "dent", "stain"] * 4])
 images, defects = zip(*(photograph(rng, kind) for kind in kinds), strict=True)
-is_good = np.array(kinds) == "good"
+is_good = kinds == "good"
 
 
 # %%
@@ -90,17 +90,17 @@ print(f"AUROC of pixels:      {roc_auc_score(truth, values):.3f}")
 # The worst photograph of each kind, by the detector, and the good one that it likes
 # least.
 figure, axes = plt.subplots(3, 4, figsize=(9, 6.6), layout="constrained")
-vmax = np.quantile(values, 0.9995)
+vmax, marked = np.quantile(values, 0.9995), np.quantile(values[~truth], 0.998)
 for column, kind in zip(axes.T, ("scratch", "dent", "stain", "good"), strict=True):
-    at = min(np.flatnonzero(np.array(kinds) == kind), key=lambda i: decision[i])
+    at = min(np.flatnonzero(kinds == kind), key=lambda i: decision[i])
     verdict = "anomaly" if decision[at] < 0 else "normal"
     column[0].imshow(images[at], cmap="gray", vmin=0, vmax=255)
     column[0].set_title(f"{kind}: {verdict}")
-    shown = column[1].imshow(np.where(inside[at], maps[at], 0), "magma", vmax=vmax)
+    found = np.where(inside[at], maps[at], 0)
+    shown = column[1].imshow(found, "magma", vmax=vmax)
     column[2].imshow(images[at], cmap="gray", vmin=0, vmax=255)
     column[2].contour(defects[at], [0.5], colors="#8fb8e0", linewidths=1)
-    marked = np.where(inside[at], maps[at], 0) > np.quantile(values[~truth], 0.998)
-    column[2].contour(marked, [0.5], colors="#ffb000", linewidths=1)
+    column[2].contour(found > marked, [0.5], colors="#ffb000", linewidths=1)
 for ax, label in zip(axes[:, 0], ("photograph", "map", "found, and true"), strict=True):
     ax.set_ylabel(label)
 for ax in axes.flat:

@@ -36,8 +36,6 @@ from skanogan.benchmark._map_metrics import pixel_auroc, region_overlap
 
 __all__ = ["METHODS", "Tiles", "flat_field", "main", "measure", "split"]
 
-SMOOTHING = "0,3"
-
 Found = tuple[dict[str, np.ndarray], np.ndarray]
 """Maps by kind, and an anomaly score of each image."""
 
@@ -286,7 +284,7 @@ def main(argv: "list[str] | None" = None) -> int:
     parser.add_argument("data", help="magnetic_tile_64.npz")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--development", action="store_true")
-    parser.add_argument("--smoothing", default=SMOOTHING, help="as 0,3; in pixels")
+    parser.add_argument("--smoothing", default="0,3", help="in pixels")
     parser.add_argument("--only", default="", help="part of the names of methods")
     arguments = parser.parse_args(argv)
     names = [name for name in METHODS if arguments.only in name]

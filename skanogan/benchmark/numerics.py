@@ -227,7 +227,7 @@ def main(argv: "list[str] | None" = None) -> int:
     all_held = True
     for kind, X in tables.items():
         for name in tqdm(names, desc=kind, unit="detector"):
-            detector = DETECTORS[name].set_params(max_iter=arguments.updates)
+            detector = clone(DETECTORS[name]).set_params(max_iter=arguments.updates)
             if "encoder_max_iter" in detector.get_params():
                 detector.set_params(encoder_max_iter=arguments.updates)
             found = changes(detector, X[train], X)
