@@ -8,9 +8,8 @@ import torch
 from torch import nn
 
 from skanogan._backbone import whitening_floor
-from skanogan._base import BaseDetector
 from skanogan._compat import Interval, StrOptions
-from skanogan._gan import GAN_CONSTRAINTS, gan_parts, remarks_on_game
+from skanogan._gan import GANDetector
 from skanogan._inputs import Rows
 from skanogan.models._anogan import SCORES, STARTS, AnoGAN, Search
 from skanogan.models._gan import EncoderTraining
@@ -18,7 +17,7 @@ from skanogan.models._gan import EncoderTraining
 __all__ = ["AnoGANDetector"]
 
 
-class AnoGANDetector(BaseDetector):
+class AnoGANDetector(GANDetector):
     """Anomaly detection with a GAN and a search of its latent space.
 
     A generator G learns to draw normal rows, a discriminator D to tell drawn rows from
@@ -203,8 +202,7 @@ class AnoGANDetector(BaseDetector):
     model_: AnoGAN
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **BaseDetector._parameter_constraints,
-        **GAN_CONSTRAINTS,
+        **GANDetector._parameter_constraints,
         "anomaly_score": [StrOptions(set(SCORES))],
         "start": [StrOptions(set(STARTS))],
         "n_candidates": [Interval(Integral, 1, None, closed="left")],
@@ -216,8 +214,7 @@ class AnoGANDetector(BaseDetector):
         "prior_weight": [Interval(Real, 0, None, closed="left")],
     }
 
-    _not_of_training = BaseDetector._not_of_training | {
-        "anomaly_score",
+    _not_of_training = GANDetector._not_of_training | {
         "start",
         "n_candidates",
         "n_restarts",
@@ -226,10 +223,7 @@ class AnoGANDetector(BaseDetector):
         "tol",
         "discrimination_weight",
         "prior_weight",
-        "whitening_floor",
     }
-
-    _advice_on_training = "Lower learning_rate, or set gradient_penalty=1."
 
     def __init__(
         self,
@@ -316,7 +310,7 @@ class AnoGANDetector(BaseDetector):
             )
         encoder = EncoderTraining(self.max_iter) if self.start == "encoder" else None
         return AnoGAN(
-            gan_parts(self, row_shape, rows.scaling(), rng, encoder),
+            self._gan_parts(rows, row_shape, rng, encoder),
             Search(
                 score=self.anomaly_score,
                 start=self.start,
@@ -341,8 +335,3 @@ class AnoGANDetector(BaseDetector):
         if self.start != "encoder":
             parameters["encoder_max_iter"] = None
         return parameters
-
-    def _remarks(
-        self, history: list[dict[str, float]]
-    ) -> list[tuple[type[Warning], str]]:
-        return remarks_on_game(self, history)

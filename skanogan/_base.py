@@ -19,14 +19,10 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from skanogan._calibration import (
-    FALSE_ALARM_RATE,
-    held_out_size,
-    score_at_false_alarm_rate,
-)
+from skanogan._calibration import threshold
 from skanogan._callbacks import FitTasks
+from skanogan._chunks import in_chunks, to_numpy
 from skanogan._compat import (
-    CALLBACK_ATTRIBUTES,
     CallbackSupportMixin,
     HasMethods,
     Interval,
@@ -34,13 +30,7 @@ from skanogan._compat import (
     _fit_context,
     validate_data,
 )
-from skanogan._device import (
-    chunk_length,
-    is_out_of_memory,
-    precision,
-    resolve_device,
-    resolve_dtype,
-)
+from skanogan._device import precision, resolve_device, resolve_dtype
 from skanogan._inputs import (
     Rows,
     as_numbers,
@@ -49,20 +39,16 @@ from skanogan._inputs import (
     with_channels,
 )
 from skanogan._labels import normal_rows
-from skanogan._threads import (
-    at_most_threads,
-    at_work,
-    threads_to_score,
-    threads_to_train,
-)
+from skanogan._rollback import as_before_on_failure
+from skanogan._split import split
+from skanogan._threads import at_most_threads, at_work, threads_to_train
 from skanogan._trainings import Job, carry_out
 from skanogan.exceptions import (
     BatchSizeWarning,
     CollapseWarning,
     DeviceFallbackWarning,
 )
-from skanogan.models import Model, _processes
-from skanogan.models._exit import may_stop
+from skanogan.models import Model
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -192,89 +178,55 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
             The fitted detector. If anything fails or is interrupted, it is as it was
             before; with a `checkpoint`, another call goes on from its last record.
         """
-        before = dict(vars(self))
-        try:
-            # Also inside torch.inference_mode, whose tensors no training can use.
-            with at_work(), torch.inference_mode(False):
-                return self._fit(X, y)
-        except BaseException:
-            # Those of callbacks are taken away by scikit-learn, which tears them down.
-            told = {k: v for k, v in vars(self).items() if k in CALLBACK_ATTRIBUTES}
-            self.__dict__.clear()
-            self.__dict__.update({**before, **told})
-            raise
+        # Also inside torch.inference_mode, whose tensors no training can use.
+        with as_before_on_failure(self), at_work(), torch.inference_mode(False):
+            return self._fit(X, y)
 
     def _fit(self, X: Any, y: Any) -> "Self":
         warm = self.warm_start and hasattr(self, "model_")
-        previous = (self.image_shape_, self.n_features_in_) if warm else None
+        first_shape = self._row_shape() if warm else None
         device = resolve_device(self.device)
         values = self._check_rows(X, reset=True)
-        if previous not in (None, (self.image_shape_, self.n_features_in_)):
-            raise ValueError(
-                f"warm_start=True continues on rows of the same shape: got "
-                f"{self._row_shape()}, and the first fit had "
-                f"{previous[0] or (previous[1],)}. Use warm_start=False."
-            )
         normal = normal_rows(y, len(values))
-        if len(normal) < 2:
-            raise ValueError(
-                f"Found {len(normal)} row(s) with y=1 while a minimum of 2 is required "
-                f"by {type(self).__name__}: normal rows are what it learns from."
-            )
-        if self.checkpoint is not None and self.random_state is None:
-            raise ValueError(
-                "checkpoint was given with random_state=None: a second fit would be "
-                "another training and could not go on. Set random_state to an integer."
-            )
-        random_state = check_random_state(self.random_state)
-        shape = (len(normal), *self._row_shape())
-        random_state, first_shape = _processes.from_first((random_state, shape), device)
-        if shape != first_shape:
-            raise ValueError(
-                f"Every process is to pass the same X: got normal rows of shape "
-                f"{shape}, and the first process has {first_shape}. Each takes its "
-                "part of every batch by itself."
-            )
-        seeds = random_state.randint(np.iinfo(np.int32).max, size=4)
-        order = random_state.permutation(normal)
-        n_held_out = held_out_size(len(normal), self.validation_fraction)
-        held_out, kept = np.sort(order[:n_held_out]), np.sort(order[n_held_out:])
-        if isinstance(self.batch_size, Integral) and self.batch_size > len(kept):
+        self._check_fit(first_shape, len(normal))
+        parts = split(
+            normal,
+            self._row_shape(),
+            self.validation_fraction,
+            self.random_state,
+            device,
+        )
+        if isinstance(self.batch_size, Integral) and self.batch_size > len(parts.kept):
             warnings.warn(
-                f"batch_size={self.batch_size} with {len(kept)} rows to train on: "
-                'every batch is all of them. Set batch_size="auto" or a smaller one.',
+                f"batch_size={self.batch_size} with {len(parts.kept)} rows to train "
+                'on: every batch is all of them. Set batch_size="auto" or a smaller '
+                "one.",
                 BatchSizeWarning,
                 stacklevel=4,
             )
-        rows = Rows(values, self.image_shape_, device, kept)
-        unseen = order[: min(n_held_out, REFERENCE_ROWS)]
+        rows = Rows(values, self.image_shape_, device, parts.kept)
+        unseen = parts.unseen[:REFERENCE_ROWS]
         unseen_rows = Rows(values, self.image_shape_, device, unseen, resident=False)
-        reference = rows.some(REFERENCE_ROWS, random_state)
+        reference = rows.some(REFERENCE_ROWS, parts.random_state)
 
-        rng = torch.Generator().manual_seed(int(seeds[0]))
+        rng = torch.Generator().manual_seed(int(parts.seeds[0]))
         model = self._make_model(rows, self._row_shape(), rng).to(device)
         before = list(self.history_) if warm else []
         if warm:
-            # The parameters as they are now, with the weights and scaling so far.
-            try:
-                model.load_state_dict(self.model_.state_dict(), strict=False)
-            except RuntimeError as error:
-                raise ValueError(
-                    "warm_start=True continues with networks of the same sizes: a "
-                    "parameter that sets their sizes has changed since the first fit. "
-                    "Use warm_start=False."
-                ) from error
+            _continue(model, self.model_)
 
         def ready(model: Model, history: list[dict[str, float]]) -> dict[str, Any]:
             """The fitted attributes, from a model whose training has ended."""
             fitted = copy.copy(self)
-            fitted._make_ready(model, reference, int(seeds[3]), device)
+            fitted._make_ready(model, reference, int(parts.seeds[3]), device)
             done = before[-1]["n_iter"] if before else 0
             fitted.history_ = before + [
                 {**record, "n_iter": done + record["n_iter"]} for record in history
             ]
             fitted.n_iter_ = int(fitted.history_[-1]["n_iter"])
-            fitted.offset_ = fitted._offset(values, normal, held_out)
+            calibrating = parts.held_out if self.contamination == "auto" else normal
+            scores = fitted._score_values(values, calibrating)
+            fitted.offset_ = threshold(scores, self.contamination)
             return {name: getattr(fitted, name) for name in FITTED}
 
         job = Job(
@@ -284,7 +236,7 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
             n_updates=self._n_updates(),
             batch_size=self._batch_size(),
             n_iter_no_change=self._patience(),
-            seeds=seeds[1:3],
+            seeds=parts.seeds[1:3],
             parameters={
                 "detector": type(self).__qualname__,
                 **self._training_parameters(),
@@ -307,6 +259,33 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
         self._warn_of_collapse(reference)
         tasks.fit_ends(lambda: fitted)
         return self
+
+    def _check_fit(self, first_shape: tuple[int, ...] | None, n_normal: int) -> None:
+        """Refuse what cannot be trained on, before anything is made.
+
+        Parameters
+        ----------
+        first_shape : tuple of int or None
+            Of a row of the fit before, where a warm start goes on from there.
+        n_normal : int
+            Rows to learn from.
+        """
+        if first_shape not in (None, self._row_shape()):
+            raise ValueError(
+                f"warm_start=True continues on rows of the same shape: got "
+                f"{self._row_shape()}, and the first fit had {first_shape}. Use "
+                "warm_start=False."
+            )
+        if n_normal < 2:
+            raise ValueError(
+                f"Found {n_normal} row(s) with y=1 while a minimum of 2 is required "
+                f"by {type(self).__name__}: normal rows are what it learns from."
+            )
+        if self.checkpoint is not None and self.random_state is None:
+            raise ValueError(
+                "checkpoint was given with random_state=None: a second fit would be "
+                "another training and could not go on. Set random_state to an integer."
+            )
 
     def _make_ready(
         self, model: Model, reference: Tensor, seed: int, device: torch.device
@@ -340,16 +319,6 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
                 CollapseWarning,
                 stacklevel=5,
             )
-
-    def _offset(
-        self, values: np.ndarray, normal: np.ndarray, held_out: np.ndarray
-    ) -> float:
-        """The threshold: from held-out normals, or from all training rows."""
-        if self.contamination == "auto":
-            scores = self._score_values(values, held_out)
-            return score_at_false_alarm_rate(scores, FALSE_ALARM_RATE)
-        scores = self._score_values(values, normal)
-        return float(np.percentile(scores, 100.0 * float(self.contamination)))
 
     # Scores -------------------------------------------------------------------
 
@@ -414,7 +383,8 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
         drawn : ndarray of the shape of X, float64
             In the units of X.
         """
-        return self._row_by_row("reconstruct", X)
+        drawn = self._in_chunks("reconstruct", self._check_fitted_rows(X))
+        return drawn.reshape(len(drawn), *(flatten_images(X)[1] or (-1,)))
 
     def anomaly_map(
         self, X: Any, *, kind: str = "residual", smoothing: float = 0.0
@@ -465,7 +435,7 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
                 "smoothing=0, or image_shape if the rows are images."
             )
         values = self._check_fitted_rows(X)
-        maps = self._in_chunks(getattr(self.model_, functions[kind]), values)
+        maps = self._in_chunks(functions[kind], values)
         if self.image_shape_ is None:
             return maps
         height, width, _ = self.image_shape_
@@ -488,7 +458,7 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
             The discriminator's features for AnoGAN, the code for OCGAN.
         """
         values = self._check_fitted_rows(X)
-        return self._in_chunks(self.model_.embed, values)
+        return self._in_chunks("embed", values)
 
     def sample(self, n_samples: int = 1, random_state: Any = None) -> np.ndarray:
         """Draw new normal rows.
@@ -513,19 +483,14 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
         seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
         with at_work(), torch.no_grad():
             rng = torch.Generator().manual_seed(int(seed))
-            rows = _to_numpy(self.model_.sample(int(n_samples), rng))
+            rows = to_numpy(self.model_.sample(int(n_samples), rng))
         return rows.reshape(len(rows), *self._sample_shape)
-
-    def _row_by_row(self, function: str, X: Any) -> np.ndarray:
-        values = self._check_fitted_rows(X)
-        rows = self._in_chunks(getattr(self.model_, function), values)
-        return rows.reshape(len(rows), *(flatten_images(X)[1] or (-1,)))
 
     def _score_values(
         self, values: np.ndarray, indices: np.ndarray | None = None
     ) -> np.ndarray:
         """`score_samples` without validation, of all rows or of these."""
-        scores = -self._in_chunks(self.model_.score, values, indices)
+        scores = -self._in_chunks("score", values, indices)
         if not np.isfinite(scores).all():
             n_bad = int((~np.isfinite(scores)).sum())
             raise FloatingPointError(
@@ -535,37 +500,13 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
             )
         return scores
 
-    @at_work()  # to the end of this frame, whose tensors are freed with it
     def _in_chunks(
-        self, function: Any, values: np.ndarray, indices: np.ndarray | None = None
+        self, method: str, values: np.ndarray, indices: np.ndarray | None = None
     ) -> np.ndarray:
-        """Apply a row-wise method of the model, chunk by chunk."""
+        """Apply a row-wise method of the model to these rows, chunk by chunk."""
         rows = Rows(values, self.image_shape_, self.device_, indices, resident=False)
-        dtype = next(self.model_.parameters()).dtype
-        length = chunk_length(self.model_.floats_per_row, dtype, self.device_)
-        found: np.ndarray | None = None
-        start = 0
-        lowered = precision(self.scoring_dtype, self.device_)
-        shape, n_weights = self._row_shape(), self.model_.n_weights
-        with torch.inference_mode(False), torch.no_grad(), lowered:
-            while start < len(rows):
-                may_stop()
-                stop = min(start + length, len(rows))
-                n_threads = threads_to_score(shape, n_weights, stop - start)
-                try:
-                    with at_most_threads(n_threads):
-                        part = _to_numpy(function(rows.stretch(start, stop)))
-                except Exception as error:
-                    if not is_out_of_memory(error) or stop - start == 1:
-                        raise
-                    length = (stop - start) // 2
-                    continue
-                if found is None:
-                    found = np.empty((len(rows), *part.shape[1:]))
-                found[start:stop] = part
-                start = stop
-        assert found is not None
-        return found
+        function = getattr(self.model_, method)
+        return in_chunks(function, self.model_, rows, self.scoring_dtype)
 
     # Validation ---------------------------------------------------------------
 
@@ -702,8 +643,13 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
         self.device_ = device
 
 
-def _to_numpy(rows: Tensor) -> np.ndarray:
-    """Any tensor as float64, images channels-last."""
-    if rows.ndim == 4:
-        rows = rows.permute(0, 2, 3, 1)
-    return rows.cpu().to(torch.float64).numpy()
+def _continue(model: Model, first: Model) -> None:
+    """Give a model, made by the parameters as they are now, another's weights."""
+    try:
+        model.load_state_dict(first.state_dict(), strict=False)
+    except RuntimeError as error:
+        raise ValueError(
+            "warm_start=True continues with networks of the same sizes: a parameter "
+            "that sets their sizes has changed since the first fit. Use "
+            "warm_start=False."
+        ) from error

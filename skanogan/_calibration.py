@@ -5,7 +5,12 @@ import math
 import numpy as np
 from scipy import stats
 
-__all__ = ["FALSE_ALARM_RATE", "held_out_size", "score_at_false_alarm_rate"]
+__all__ = [
+    "FALSE_ALARM_RATE",
+    "held_out_size",
+    "score_at_false_alarm_rate",
+    "threshold",
+]
 
 FALSE_ALARM_RATE = 0.05
 """What ``contamination="auto"`` aims at on new normal rows and images."""
@@ -37,6 +42,25 @@ def held_out_size(n_rows: int, fraction: "float | str") -> int:
     else:
         size = round(float(fraction) * n_rows)
     return min(max(size, 1), n_rows - 1)
+
+
+def threshold(scores: np.ndarray, contamination: "float | str") -> float:
+    """The threshold that a parameter `contamination` asks for.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n,)
+        `score_samples` of normal rows, held out for "auto", trained on otherwise.
+    contamination : float or "auto"
+        Share of these scores to fall below; "auto" is `FALSE_ALARM_RATE` of new ones.
+
+    Returns
+    -------
+    threshold : float
+    """
+    if contamination == "auto":
+        return score_at_false_alarm_rate(scores, FALSE_ALARM_RATE)
+    return float(np.percentile(scores, 100.0 * float(contamination)))
 
 
 def score_at_false_alarm_rate(scores: np.ndarray, rate: float) -> float:

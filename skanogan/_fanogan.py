@@ -8,9 +8,8 @@ import torch
 from torch import nn
 
 from skanogan._backbone import whitening_floor
-from skanogan._base import BaseDetector
 from skanogan._compat import Interval, StrOptions
-from skanogan._gan import GAN_CONSTRAINTS, gan_parts, remarks_on_game
+from skanogan._gan import GANDetector
 from skanogan._inputs import Rows
 from skanogan.models._fanogan import FANOGAN_SCORES, FAnoGAN
 from skanogan.models._gan import EncoderTraining
@@ -18,7 +17,7 @@ from skanogan.models._gan import EncoderTraining
 __all__ = ["FAnoGANDetector"]
 
 
-class FAnoGANDetector(BaseDetector):
+class FAnoGANDetector(GANDetector):
     """Anomaly detection with a GAN and an encoder that inverts it.
 
     A generator G learns to draw normal rows, then an encoder E to name the latent that
@@ -93,9 +92,9 @@ class FAnoGANDetector(BaseDetector):
         Share of the mean variance added to every direction before whitening. "auto" is
         0.1 for images, where the features are many and alike, and 0.001 for tables.
     validation_fraction : float or "auto", default="auto"
-        Share of the normal rows held out of training to calibrate the threshold.
-        "auto" is a tenth, or up to a fifth where a tenth is fewer than 20 rows, and at
-        most 10,000 rows.
+        Share of the normal rows held out of training, to select the state that is kept
+        and to calibrate the threshold. "auto" is a tenth, or up to a fifth where a
+        tenth is fewer than 20 rows, and at most 10,000 rows.
     contamination : "auto" or float, default="auto"
         "auto" puts the threshold where 5 % of new normal rows fall below, as measured
         on the held-out rows. A float in (0, 0.5] puts it where that share of the
@@ -185,21 +184,13 @@ class FAnoGANDetector(BaseDetector):
     model_: FAnoGAN
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **BaseDetector._parameter_constraints,
+        **GANDetector._parameter_constraints,
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), None],
-        **GAN_CONSTRAINTS,
         "encoder_learning_rate": [Interval(Real, 0, None, closed="neither")],
         "encoder_activation": [StrOptions({"auto", "identity", "tanh"})],
         "anomaly_score": [StrOptions(set(FANOGAN_SCORES))],
         "feature_weight": [Interval(Real, 0, None, closed="left")],
     }
-
-    _not_of_training = BaseDetector._not_of_training | {
-        "anomaly_score",
-        "whitening_floor",
-    }
-
-    _advice_on_training = "Lower learning_rate, or set gradient_penalty=1."
 
     def __init__(
         self,
@@ -277,24 +268,14 @@ class FAnoGANDetector(BaseDetector):
             feature_weight=self.feature_weight,
         )
         bounded = {"auto": None, "identity": False, "tanh": True}
-        parts = gan_parts(
-            self,
-            row_shape,
-            rows.scaling(),
-            rng,
-            encoder_training,
-            bounded[self.encoder_activation],
+        parts = self._gan_parts(
+            rows, row_shape, rng, encoder_training, bounded[self.encoder_activation]
         )
         floor = whitening_floor(self.whitening_floor, row_shape)
         return FAnoGAN(parts, self.anomaly_score, floor)
 
     def _n_updates(self) -> int:
         return self.max_iter + self.encoder_max_iter
-
-    def _remarks(
-        self, history: list[dict[str, float]]
-    ) -> list[tuple[type[Warning], str]]:
-        return remarks_on_game(self, history)
 
     def _patience(self) -> int | None:
         return self.n_iter_no_change

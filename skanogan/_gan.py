@@ -1,16 +1,18 @@
-"""What detectors built on a GAN share: its parameters, and how they become networks."""
+"""GANDetector: the parameters of a GAN and how they become networks."""
 
 import copy
 import math
 from collections.abc import Callable
 from numbers import Integral, Real
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from skanogan._backbone import check_hidden_layer_sizes, is_convolutional
+from skanogan._base import BaseDetector
 from skanogan._compat import Interval, StrOptions
+from skanogan._inputs import Rows
 from skanogan.exceptions import DiscriminatorWinsWarning
 from skanogan.models import _autoencoder as autoencoder
 from skanogan.models import _networks as networks
@@ -18,40 +20,47 @@ from skanogan.models._gan import EncoderTraining, GANParts, Training
 from skanogan.models._losses import ADVERSARIAL_LOSSES
 from skanogan.models._networks import Discriminator
 from skanogan.models._prior import PRIORS, Prior
-from skanogan.models._scaling import Scaling
 
-__all__ = ["GAN_CONSTRAINTS", "GANParameters", "gan_parts", "remarks_on_game"]
+__all__ = ["GANDetector"]
 
 WON = 8.0
 """Mean logit of real rows less that of drawn ones, from which on D has won: odds of
 3,000 to one. Trainings that go well end between 0 and 4."""
 
-GAN_CONSTRAINTS: dict[str, list[Any]] = {
-    "backbone": [StrOptions({"auto", "mlp", "convolutional"})],
-    "generator": [nn.Module, None],
-    "discriminator": [nn.Module, None],
-    "hidden_layer_sizes": [tuple, list],
-    "n_filters": [Interval(Integral, 1, None, closed="left")],
-    "latent_dim": [
-        StrOptions({"auto"}),
-        Interval(Integral, 1, None, closed="left"),
-    ],
-    "prior": [StrOptions(set(PRIORS))],
-    "adversarial_loss": [StrOptions(set(ADVERSARIAL_LOSSES))],
-    "gradient_penalty": [Interval(Real, 0, None, closed="left")],
-    "learning_rate": [Interval(Real, 0, None, closed="neither")],
-    "beta_1": [Interval(Real, 0, 1, closed="left")],
-    "averaging": [Interval(Real, 0, 1, closed="left")],
-    "encoder_max_iter": [Interval(Integral, 1, None, closed="left")],
-    "whitening_floor": [
-        StrOptions({"auto"}),
-        Interval(Real, 0, None, closed="neither"),
-    ],
-}
 
+class GANDetector(BaseDetector):
+    """What detectors built on a GAN share: its parameters, networks and remarks."""
 
-class GANParameters(Protocol):
-    """The parameters that `GAN_CONSTRAINTS` constrains."""
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BaseDetector._parameter_constraints,
+        "backbone": [StrOptions({"auto", "mlp", "convolutional"})],
+        "generator": [nn.Module, None],
+        "discriminator": [nn.Module, None],
+        "hidden_layer_sizes": [tuple, list],
+        "n_filters": [Interval(Integral, 1, None, closed="left")],
+        "latent_dim": [
+            StrOptions({"auto"}),
+            Interval(Integral, 1, None, closed="left"),
+        ],
+        "prior": [StrOptions(set(PRIORS))],
+        "adversarial_loss": [StrOptions(set(ADVERSARIAL_LOSSES))],
+        "gradient_penalty": [Interval(Real, 0, None, closed="left")],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "beta_1": [Interval(Real, 0, 1, closed="left")],
+        "averaging": [Interval(Real, 0, 1, closed="left")],
+        "encoder_max_iter": [Interval(Integral, 1, None, closed="left")],
+        "whitening_floor": [
+            StrOptions({"auto"}),
+            Interval(Real, 0, None, closed="neither"),
+        ],
+    }
+
+    _not_of_training = BaseDetector._not_of_training | {
+        "anomaly_score",
+        "whitening_floor",
+    }
+
+    _advice_on_training = "Lower learning_rate, or set gradient_penalty=1."
 
     backbone: str
     generator: nn.Module | None
@@ -65,136 +74,118 @@ class GANParameters(Protocol):
     learning_rate: float
     beta_1: float
     averaging: float
+    encoder_max_iter: int
+    whitening_floor: float | str
 
+    def _gan_parts(
+        self,
+        rows: Rows,
+        row_shape: tuple[int, ...],
+        rng: torch.Generator | None,
+        encoder_training: EncoderTraining | None = None,
+        bounded: bool | None = None,
+    ) -> GANParts:
+        """Build the networks, or copy those that were given, and try them.
 
-def gan_parts(
-    parameters: GANParameters,
-    row_shape: tuple[int, ...],
-    scaling: Scaling,
-    rng: torch.Generator | None,
-    encoder_training: EncoderTraining | None = None,
-    bounded: bool | None = None,
-) -> GANParts:
-    """Build the networks, or copy those that were given, and try them.
+        Parameters
+        ----------
+        rows, row_shape, rng : object
+            As in `_make_model`. Networks without weights are not tried.
+        encoder_training : EncoderTraining, default=None
+            None for a method without an encoder.
+        bounded : bool, default=None
+            Whether the encoder's latents lie in (-1, 1); by default where the prior
+            does.
 
-    Parameters
-    ----------
-    parameters : GANParameters
-        A detector.
-    row_shape : tuple of int
-        (d,) or (H, W, C).
-    scaling : Scaling
-        Of the rows.
-    rng : torch.Generator or None
-        On the CPU; the only source of first weights. None makes networks without
-        weights, and does not try them.
-    encoder_training : EncoderTraining, default=None
-        None for a method without an encoder.
-    bounded : bool, default=None
-        Whether the encoder's latents lie in (-1, 1); by default where the prior does.
+        Raises
+        ------
+        ValueError
+            If the parameters contradict each other, or a given network does not fit.
+        """
+        if bounded is None:
+            bounded = self.prior == "uniform"
+        sizes = check_hidden_layer_sizes(self.hidden_layer_sizes)
+        convolutional = is_convolutional(self.backbone, row_shape)
+        latent_dim = self._latent_dim(row_shape, convolutional)
+        n_filters = self.n_filters
 
-    Raises
-    ------
-    ValueError
-        If the parameters contradict each other, or a given network does not fit.
-    """
-    if bounded is None:
-        bounded = parameters.prior == "uniform"
-    sizes = check_hidden_layer_sizes(parameters.hidden_layer_sizes)
-    convolutional = is_convolutional(parameters.backbone, row_shape)
-    latent_dim = _latent_dim(parameters, row_shape, convolutional)
-    n_filters = parameters.n_filters
+        def make_generator() -> nn.Module:
+            if convolutional:
+                return networks.convolutional_generator(
+                    latent_dim, row_shape, n_filters
+                )
+            return networks.mlp_generator(latent_dim, row_shape, sizes)
 
-    def make_generator() -> nn.Module:
-        if convolutional:
-            return networks.convolutional_generator(latent_dim, row_shape, n_filters)
-        return networks.mlp_generator(latent_dim, row_shape, sizes)
+        def make_discriminator() -> Discriminator:
+            if convolutional:
+                return networks.convolutional_discriminator(row_shape, n_filters)
+            return networks.mlp_discriminator(row_shape, sizes)
 
-    def make_discriminator() -> Discriminator:
-        if convolutional:
-            return networks.convolutional_discriminator(row_shape, n_filters)
-        return networks.mlp_discriminator(row_shape, sizes)
-
-    def make_encoder() -> nn.Module:
-        if convolutional:
-            return autoencoder.convolutional_encoder(
-                row_shape, latent_dim, n_filters, "group", bounded
+        def make_encoder() -> nn.Module:
+            if convolutional:
+                return autoencoder.convolutional_encoder(
+                    row_shape, latent_dim, n_filters, "group", bounded
+                )
+            return autoencoder.mlp_encoder(
+                row_shape, latent_dim, sizes, "none", bounded
             )
-        return autoencoder.mlp_encoder(row_shape, latent_dim, sizes, "none", bounded)
 
-    if parameters.generator is None:
-        generator = networks.build(make_generator, rng)
-    else:
-        generator = copy.deepcopy(parameters.generator).cpu().float()
-    if parameters.discriminator is None:
-        discriminator = networks.build(make_discriminator, rng)
-    else:
-        given = copy.deepcopy(parameters.discriminator).cpu().float()
-        discriminator = networks.as_discriminator(given)
-    encoder = networks.build(make_encoder, rng) if encoder_training else None
-    if rng is not None:
-        _check_shapes(generator, discriminator, latent_dim, row_shape)
-    return GANParts(
-        generator,
-        discriminator,
-        scaling,
-        Prior(parameters.prior),
-        latent_dim,
-        Training(
-            adversarial_loss=parameters.adversarial_loss,
-            learning_rate=parameters.learning_rate,
-            beta_1=parameters.beta_1,
-            gradient_penalty=parameters.gradient_penalty,
-            averaging=parameters.averaging,
-        ),
-        encoder,
-        encoder_training,
-    )
-
-
-def remarks_on_game(
-    parameters: GANParameters, history: list[dict[str, float]]
-) -> list[tuple[type[Warning], str]]:
-    """What there is to say of how the GAN's training ended.
-
-    Parameters
-    ----------
-    parameters : GANParameters
-        A detector.
-    history : list of dict
-        Of its training.
-
-    Returns
-    -------
-    remarks : list of (type of Warning, str)
-    """
-    of_gan = [record for record in history if "real_logit" in record]
-    # The logits of the other losses are not log odds.
-    if not of_gan or parameters.adversarial_loss != "cross_entropy":
-        return []
-    lead = of_gan[-1]["real_logit"] - of_gan[-1]["drawn_logit"]
-    if lead < WON:
-        return []
-    message = (
-        f"The discriminator has won: at the end the mean logit of real rows was "
-        f"{lead:.1f} above that of drawn ones, and the generator learns little from "
-        f"{WON:g} on. "
-        "Set gradient_penalty=1, lower learning_rate, or train on more rows."
-    )
-    return [(DiscriminatorWinsWarning, message)]
-
-
-def _latent_dim(
-    parameters: GANParameters, row_shape: tuple[int, ...], convolutional: bool
-) -> int:
-    if parameters.latent_dim != "auto":
-        return int(parameters.latent_dim)
-    if parameters.generator is not None:
-        raise ValueError(
-            "generator was given and latent_dim='auto': set latent_dim to the "
-            "dimension of the latents that your generator takes."
+        if self.generator is None:
+            generator = networks.build(make_generator, rng)
+        else:
+            generator = copy.deepcopy(self.generator).cpu().float()
+        if self.discriminator is None:
+            discriminator = networks.build(make_discriminator, rng)
+        else:
+            given = copy.deepcopy(self.discriminator).cpu().float()
+            discriminator = networks.as_discriminator(given)
+        encoder = networks.build(make_encoder, rng) if encoder_training else None
+        if rng is not None:
+            _check_shapes(generator, discriminator, latent_dim, row_shape)
+        return GANParts(
+            generator,
+            discriminator,
+            rows.scaling(),
+            Prior(self.prior),
+            latent_dim,
+            Training(
+                adversarial_loss=self.adversarial_loss,
+                learning_rate=self.learning_rate,
+                beta_1=self.beta_1,
+                gradient_penalty=self.gradient_penalty,
+                averaging=self.averaging,
+            ),
+            encoder,
+            encoder_training,
         )
-    return 32 if convolutional else min(math.prod(row_shape), 64)
+
+    def _latent_dim(self, row_shape: tuple[int, ...], convolutional: bool) -> int:
+        if self.latent_dim != "auto":
+            return int(self.latent_dim)
+        if self.generator is not None:
+            raise ValueError(
+                "generator was given and latent_dim='auto': set latent_dim to the "
+                "dimension of the latents that your generator takes."
+            )
+        return 32 if convolutional else min(math.prod(row_shape), 64)
+
+    def _remarks(
+        self, history: list[dict[str, float]]
+    ) -> list[tuple[type[Warning], str]]:
+        of_gan = [record for record in history if "real_logit" in record]
+        # The logits of the other losses are not log odds.
+        if not of_gan or self.adversarial_loss != "cross_entropy":
+            return []
+        lead = of_gan[-1]["real_logit"] - of_gan[-1]["drawn_logit"]
+        if lead < WON:
+            return []
+        message = (
+            f"The discriminator has won: at the end the mean logit of real rows was "
+            f"{lead:.1f} above that of drawn ones, and the generator learns little "
+            f"from {WON:g} on. Set gradient_penalty=1, lower learning_rate, or train "
+            "on more rows."
+        )
+        return [(DiscriminatorWinsWarning, message)]
 
 
 def _check_shapes(

@@ -80,6 +80,11 @@ class Rows:
     def __len__(self) -> int:
         return len(self._values if self._indices is None else self._indices)
 
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """(d,) or (H, W, C)."""
+        return self._image_shape or (self._values.shape[1],)
+
     def batch(self, at: Tensor) -> Tensor:
         """The rows at these positions, as (n, d) or (n, C, H, W) on the device.
 

@@ -153,7 +153,7 @@ class OCGANDetector(BaseDetector):
     validation_fraction : float or "auto", default="auto"
         Share of the normal rows held out of training, to select the state that is kept
         and to calibrate the threshold. "auto" is a tenth, or up to a fifth where a
-        tenth is fewer than 20 rows.
+        tenth is fewer than 20 rows, and at most 10,000 rows.
     contamination : "auto" or float, default="auto"
         "auto" puts the threshold where 5 % of new normal rows fall below, as measured
         on the held-out rows. A float in (0, 0.5] puts it where that share of the

@@ -9,11 +9,7 @@ from sklearn.base import BaseEstimator, MetaEstimatorMixin, OutlierMixin, clone
 from sklearn.utils import Tags, check_random_state, get_tags, metadata_routing
 from sklearn.utils.validation import check_is_fitted
 
-from skanogan._calibration import (
-    FALSE_ALARM_RATE,
-    held_out_size,
-    score_at_false_alarm_rate,
-)
+from skanogan._calibration import held_out_size, threshold
 from skanogan._compat import (
     HasMethods,
     Interval,
@@ -24,6 +20,7 @@ from skanogan._compat import (
 from skanogan._images import Masks, as_images, as_masks, mask_of, read_image
 from skanogan._labels import normal_rows
 from skanogan._patches import Patched, blend, pool
+from skanogan._rollback import as_before_on_failure
 
 __all__ = ["PatchDetector"]
 
@@ -233,13 +230,8 @@ class PatchDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
             pixels that are not finite, for masks that do not fit, and for too few
             normal images.
         """
-        before = dict(vars(self))
-        try:
+        with as_before_on_failure(self):
             return self._fit(as_images(images), y, masks)
-        except BaseException:
-            self.__dict__.clear()
-            self.__dict__.update(before)
-            raise
 
     def _fit(self, images: Sequence[Any], y: Any, masks: Masks) -> "PatchDetector":
         self.patch_size_ = _sides(self.patch_size, "patch_size")
@@ -273,13 +265,8 @@ class PatchDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         self.n_patches_ = len(patches)
         self._takes_images = get_tags(self.estimator).input_tags.three_d_array
         self.estimator_ = clone(self.estimator).fit(self._as_rows(patches), None)
-        if calibrates:
-            scores = self._scores(images, masks, held_out)
-            self.offset_ = score_at_false_alarm_rate(scores, FALSE_ALARM_RATE)
-        else:
-            scores = self._scores(images, masks, kept)
-            share = 100.0 * float(self.contamination)
-            self.offset_ = float(np.percentile(scores, share))
+        scores = self._scores(images, masks, held_out if calibrates else kept)
+        self.offset_ = threshold(scores, self.contamination)
         return self
 
     def _training_patches(

@@ -43,7 +43,7 @@ FAULTS = [
     ),
     (
         "contamination from the other end",
-        "_base.py",
+        "_calibration.py",
         "np.percentile(scores, 100.0 * float(",
         "np.percentile(scores, 100.0 - 100.0 * float(",
         "test_calibration test_common",
@@ -51,8 +51,8 @@ FAULTS = [
     (
         "calibrated on rows that were trained on",
         "_base.py",
-        "scores = self._score_values(values, held_out)",
-        "scores = self._score_values(values, normal)",
+        'parts.held_out if self.contamination == "auto" else normal',
+        "normal",
         "test_calibration test_detector",
     ),
     (

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import skanogan
+from skanogan.utils.discovery import all_detectors
 
 NOT_ASKED = {
     # An extended summary, See Also and Examples stand where they help, not everywhere.
@@ -72,6 +73,14 @@ def bases_with(path):
             yield f"{base.__module__}.{base.__qualname__}.{name}"
 
 
+OF_THE_METHOD = {
+    *("backbone", "hidden_layer_sizes", "n_filters", "latent_dim", "averaging"),
+    *("adversarial_loss", "learning_rate", "max_iter", "encoder_max_iter"),
+    *("n_iter_no_change", "validation_fraction", "warm_start", "anomaly_score"),
+    *("model_", "history_"),
+}
+"""What each detector explains in words of its own; the rest is said alike."""
+
 OBJECTS = dict(public_objects())
 
 
@@ -111,3 +120,14 @@ def test_docstring_is_valid(path):
         if code not in ignored and "'**kwargs'" not in message
     ]
     assert not errors
+
+
+def test_detectors_say_the_same_of_the_parameters_that_they_share():
+    ClassDoc = pytest.importorskip("numpydoc.docscrape").ClassDoc
+    said = {}
+    for _, detector in all_detectors():
+        sections = ClassDoc(detector)
+        for told in sections["Parameters"] + sections["Attributes"]:
+            said.setdefault(told.name, set()).add((told.type, *told.desc))
+    differing = {name for name, descriptions in said.items() if len(descriptions) > 1}
+    assert differing == OF_THE_METHOD

@@ -190,7 +190,7 @@ def test_one_job_takes_the_threads_there_are(threads_taken, make_detector):
 
 @pytest.mark.usefixtures("four")
 def test_a_failed_fit_gives_its_threads_back(monkeypatch, make_detector, blob):
-    monkeypatch.setattr(skanogan._base, "score_at_false_alarm_rate", lambda *_: 1 / 0)
+    monkeypatch.setattr(skanogan._base, "threshold", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         make_detector().fit(blob)
     assert torch.get_num_threads() == 4

@@ -152,7 +152,7 @@ def check_scores_independent_of_companions(name: str, detector: BaseDetector) ->
         "among others": fitted.score_samples(among_others)[n : 2 * n],
     }
     for length in (1, 7):
-        with patch("skanogan._base.chunk_length", lambda *_, length=length: length):
+        with patch("skanogan._chunks.chunk_length", lambda *_, length=length: length):
             found[f"in chunks of {length}"] = fitted.score_samples(X)
     for how, other in found.items():
         assert_scores(fitted, other, scores, f"{name}: rows scored {how}")

@@ -21,7 +21,7 @@ from torch import nn
 
 import skanogan
 from skanogan._base import BaseDetector
-from skanogan._gan import gan_parts
+from skanogan._gan import GANDetector
 from skanogan._persistence import files
 from skanogan.exceptions import (
     DeviceFallbackWarning,
@@ -286,13 +286,13 @@ class NewModel(AnoGAN):
         return super().score(x) + self.temperature * lengths / self.bands.n_bands
 
 
-class NewDetector(BaseDetector):
+class NewDetector(GANDetector):
     """A detector of few parameters: what others leave open is settled here."""
 
     n_bands_: int | None
 
     _parameter_constraints = {  # noqa: RUF012
-        **BaseDetector._parameter_constraints,
+        **GANDetector._parameter_constraints,
         "memory": [str, os.PathLike, None],
     }
 
@@ -302,7 +302,6 @@ class NewDetector(BaseDetector):
     gradient_penalty, learning_rate, beta_1, averaging = 0.0, 2e-4, 0.5, 0.9
     batch_size = validation_fraction = contamination = scoring_dtype = "auto"
     warm_start, verbose = False, 0
-    _advice_on_training = ""
 
     def __init__(self, *, max_iter=5, memory=None, device="cpu", random_state=None):
         self.max_iter = max_iter
@@ -312,7 +311,7 @@ class NewDetector(BaseDetector):
 
     def _make_model(self, rows, row_shape, rng):
         search = Search("whitened", "nearest", 32, 1, 0, 0.1, 0.0, 0.1, 0.0, 0.01)
-        return NewModel(gan_parts(self, row_shape, rows.scaling(), rng), search)
+        return NewModel(self._gan_parts(rows, row_shape, rng), search)
 
     def fit(self, X, y=None):
         super().fit(X, y)
