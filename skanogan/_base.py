@@ -47,6 +47,7 @@ from skanogan.exceptions import (
     BatchSizeWarning,
     CollapseWarning,
     DeviceFallbackWarning,
+    ImageShapeWarning,
 )
 from skanogan.models import Model
 
@@ -544,6 +545,14 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
             raise ValueError(
                 f"X has {values.shape[1]} features a row, but image_shape="
                 f"{self.image_shape!r} needs {math.prod(expected)}."
+            )
+        if expected is not None and expected[0] in (1, 3, 4) and expected[2] > 4:
+            warnings.warn(
+                f"Images of shape {expected} were taken as {expected[0]} pixels high, "
+                f"with {expected[2]} channels. If their channels come first, bring "
+                "them last: np.moveaxis(X, 1, -1).",
+                ImageShapeWarning,
+                stacklevel=5,
             )
         self.image_shape_ = expected
         self._sample_shape = tuple(seen or (values.shape[1],))

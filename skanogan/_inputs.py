@@ -294,12 +294,24 @@ def flatten_images(X: Any) -> tuple[Any, tuple[int, ...] | None]:
         Two-dimensional where it was an array of images.
     shape : tuple of int or None
         (H, W) or (H, W, C) of images.
+
+    Raises
+    ------
+    ValueError
+        For a list of images of several shapes.
     """
     n_dim = getattr(X, "ndim", None)
     if n_dim is None and isinstance(X, (list, tuple)):
+        shapes = {getattr(row, "shape", ()) for row in X}
+        if len(shapes) > 1 and {len(shape) for shape in shapes} <= {2, 3}:
+            raise ValueError(
+                f"X is a list of images of {len(shapes)} shapes, such as "
+                f"{sorted(shapes)[:3]}; one was expected. Resize them, or take "
+                "skanogan.image.PatchDetector, for images of any sizes."
+            )
         try:
             X, n_dim = np.asarray(X), np.ndim(X)
-        except ValueError:  # ragged: scikit-learn's message is better than ours
+        except ValueError:  # ragged rows: scikit-learn's message is as good as ours
             return X, None
     if n_dim not in (3, 4):
         return X, None

@@ -10,6 +10,7 @@ __all__ = [
     "DiscriminatorWinsWarning",
     "DivergenceError",
     "DivergenceWarning",
+    "ImageShapeWarning",
     "ModelFileError",
     "ModelVersionWarning",
 ]
@@ -21,6 +22,10 @@ class CollapseWarning(ConvergenceWarning):
 
 class DiscriminatorWinsWarning(ConvergenceWarning):
     """The discriminator tells drawn rows from real ones without fail."""
+
+
+class ImageShapeWarning(UserWarning):
+    """Images have the shape of some with their channels first."""
 
 
 class BatchSizeWarning(UserWarning):

@@ -10,6 +10,8 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils._param_validation import InvalidParameterError
 from torch import nn
 
+from skanogan.exceptions import ImageShapeWarning
+
 METHODS = [
     "score_samples",
     "decision_function",
@@ -194,6 +196,28 @@ def test_flat_rows_of_another_size_than_the_images_are_refused(fitted_on_images)
 def test_images_after_a_fit_on_a_table_are_refused(fitted):
     with pytest.raises(ValueError, match=r"\(5, 1\), .* flat rows of 5 features"):
         fitted.score_samples(np.zeros((3, 5, 1)))
+
+
+def test_images_of_several_shapes_are_told_who_takes_them(
+    make_detector, fitted_on_images, zeros
+):
+    images = [*zeros, zeros[0, :, :7]]
+    for call in (make_detector().fit, fitted_on_images.predict):
+        with pytest.raises(ValueError, match=r"of 2 shapes, .*PatchDetector"):
+            call(images)
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_channels_that_seem_to_come_first_are_told(make_detector, flat):
+    images = np.random.RandomState(0).normal(size=(12, 3, 10, 10))
+    X = images.reshape(12, -1) if flat else images
+    detector = make_detector(image_shape=(3, 10, 10) if flat else None)
+    with pytest.warns(ImageShapeWarning, match=r"np\.moveaxis\(X, 1, -1\)") as told:
+        detector.fit(X)
+    assert told[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ImageShapeWarning)
+        make_detector().fit(np.moveaxis(images, 1, -1))
 
 
 def test_an_image_shape_that_does_not_fit_the_rows_is_told(make_detector, zeros):

@@ -151,7 +151,13 @@ class Keeper:
     def _read(self) -> Content | None:
         try:
             description, tensors = model_file.unpack(model_file.read(self._path))
-        except FileNotFoundError:
+        except FileNotFoundError as error:
+            if not os.path.isdir(os.path.dirname(os.path.realpath(self._path))):
+                # Now rather than after a twentieth of the training.
+                raise CheckpointError(
+                    f"checkpoint={self._path!r} is in a folder that is not there: "
+                    "make it first."
+                ) from error
             return None
         except (ModelFileError, OSError) as error:
             raise CheckpointError(

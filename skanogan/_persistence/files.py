@@ -31,6 +31,10 @@ def write_atomically(path: "str | os.PathLike[str]", content: bytes) -> None:
         process that is killed leaves a ``.part`` file behind.
     """
     target = Path(os.path.realpath(path))
+    if not target.parent.is_dir():
+        raise FileNotFoundError(
+            f"{os.fspath(path)!r} is in a folder that is not there: make it first."
+        )
     part = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
     with _removed_on_failure(part):
         # A file of that name would be an error, and a link not followed.

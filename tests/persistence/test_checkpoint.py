@@ -1,6 +1,7 @@
 """A fit that is interrupted, and one that goes on from its checkpoint."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -219,8 +220,27 @@ def test_a_seed_is_needed(make_detector, blob, tmp_path):
     assert not (tmp_path / "fit").exists()
 
 
-def test_a_folder_that_is_missing_is_told(make_detector, blob, tmp_path):
+def test_a_folder_that_is_missing_is_told_before_any_update(
+    make_detector, blob, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(AnoGAN, "train_step", None)
     detector = make_detector(checkpoint=tmp_path / "nowhere" / "fit")
+    with pytest.raises(CheckpointError, match="in a folder that is not there"):
+        detector.fit(blob)
+    assert not hasattr(detector, "model_")
+
+
+def test_a_folder_that_goes_away_is_told(make_detector, blob, tmp_path, monkeypatch):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    train_step = AnoGAN.train_step
+
+    def and_remove(self, x):
+        shutil.rmtree(folder, ignore_errors=True)
+        return train_step(self, x)
+
+    monkeypatch.setattr(AnoGAN, "train_step", and_remove)
+    detector = make_detector(checkpoint=folder / "fit")
     with pytest.raises(CheckpointError, match="could not be written after update 1"):
         detector.fit(blob)
     assert not hasattr(detector, "model_")

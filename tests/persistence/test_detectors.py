@@ -629,6 +629,12 @@ def test_a_failing_write_leaves_the_old_file_and_nothing_else(
     assert before is None or path.read_bytes() == before
 
 
+def test_a_folder_that_is_missing_is_told(make_detector, blob, tmp_path):
+    path = tmp_path / "nowhere" / "detector"
+    with pytest.raises(FileNotFoundError, match="detector' is in a folder that is not"):
+        make_detector().fit(blob).save(path)
+
+
 CUT_SHORT = """
 import os, resource, runpy, signal, sys
 source, path, how = sys.argv[1:]
