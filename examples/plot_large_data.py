@@ -5,7 +5,7 @@ Rows that stay on disk
 A NumPy array in a mapped file is read where it is needed: `fit` reads the batches that
 it trains on, and scores are computed chunk by chunk. Memory and the time a row takes do
 not grow with the file. This page writes a file of 24 MB, to be quick; with ``N_ROWS``
-at ten million it is 2.4 GB, and nothing else changes.
+at ten million it is 4 GB, and nothing else changes.
 """
 
 # %%

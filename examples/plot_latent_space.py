@@ -9,8 +9,9 @@ latent of the closest drawing. What tells an anomaly is how far that drawing is.
 
 # %%
 # Normal rows are zeros and ones written by hand. Three dimensions and more draw better;
-# two can be looked at. The search is the paper's, but for its start: fifty steps from
-# each of the eight closest of the drawings that `fit` has made; the best end is kept.
+# two can be looked at. The score is the paper's, the search a shorter one: fifty steps
+# from each of the eight closest of the drawings that `fit` has made; the best end is
+# kept.
 import matplotlib.pyplot as plt
 import numpy as np
 import torch

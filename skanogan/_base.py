@@ -401,8 +401,9 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
             "features" compares what the network makes of them. In the convolutional
             networks built here, that is the squared length of the difference of hidden
             activations at each position, in units of what it is for normal rows, the
-            mean over all blocks. In others, it is the absolute difference times half
-            the score's gradient: what each entry adds to the score.
+            mean over all blocks. In others, it is what each entry adds to the whitened
+            distance between the two: the absolute difference times the mean gradient
+            on the way from one to the other.
         smoothing : float, default=0.0
             Standard deviation, in pixels, of a Gaussian that each image's map is
             smoothed with, mirrored at the borders. Images only.

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 from scipy.stats import false_discovery_control
-from sklearn.base import BaseEstimator, MetaEstimatorMixin, OutlierMixin, clone
+from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import train_test_split
-from sklearn.utils import Tags, get_tags, indexable
+from sklearn.utils import indexable
 from sklearn.utils.validation import check_is_fitted
 
 from skanogan._compat import (
@@ -20,11 +20,12 @@ from skanogan._compat import (
     _safe_indexing,
 )
 from skanogan._labels import normal_rows
+from skanogan._wrapping import AroundDetector
 
 __all__ = ["ConformalDetector"]
 
 
-class ConformalDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
+class ConformalDetector(AroundDetector, OutlierMixin, BaseEstimator):
     """A detector whose false alarms are held to a rate, whatever the detector.
 
     A part of the normal rows is kept from the detector. A new row's p-value is the
@@ -165,12 +166,10 @@ class ConformalDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         estimator = clone(self.estimator)
         if len(kept) < len(normal):
             estimator.fit(_safe_indexing(X, np.setdiff1d(normal, kept)), None)
+        scores = np.sort(_scores(estimator, _safe_indexing(X, kept)))
         self.estimator_ = estimator
-        self.calibration_scores_ = np.sort(self._scores(_safe_indexing(X, kept)))
-        self.offset_ = float(self.calibration_scores_[k - 1])
-        for name in ("n_features_in_", "feature_names_in_"):
-            if hasattr(estimator, name):
-                setattr(self, name, getattr(estimator, name))
+        self.calibration_scores_ = scores
+        self.offset_ = float(scores[k - 1])
         return self
 
     def _kept(self, normal: np.ndarray) -> np.ndarray:
@@ -239,7 +238,7 @@ class ConformalDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
             Lower is more abnormal.
         """
         check_is_fitted(self)
-        return self._scores(X)
+        return _scores(self.estimator_, X)
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Scores less the threshold.
@@ -271,16 +270,8 @@ class ConformalDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         """
         return np.where(self.decision_function(X) < 0, -1, 1)
 
-    def _scores(self, X: Any) -> np.ndarray:
-        estimator = self.estimator_
-        if hasattr(estimator, "score_samples"):
-            return np.asarray(estimator.score_samples(X))
-        return np.asarray(estimator.decision_function(X))
 
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        inner = get_tags(self.estimator)
-        tags.input_tags = inner.input_tags
-        tags.array_api_support = inner.array_api_support
-        tags.non_deterministic = inner.non_deterministic
-        return tags
+def _scores(estimator: Any, X: Any) -> np.ndarray:
+    if hasattr(estimator, "score_samples"):
+        return np.asarray(estimator.score_samples(X))
+    return np.asarray(estimator.decision_function(X))

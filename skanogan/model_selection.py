@@ -5,14 +5,15 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.model_selection import StratifiedKFold, StratifiedShuffleSplit
-from sklearn.utils import Tags, get_tags, indexable
+from sklearn.utils import Tags, indexable
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from skanogan._compat import HasMethods, Interval, _fit_context, _safe_indexing
 from skanogan._labels import check_labels
+from skanogan._wrapping import AroundDetector
 
 __all__ = ["NoveltyClassifier", "NoveltyKFold", "NoveltyShuffleSplit"]
 
@@ -186,7 +187,7 @@ def _detector_has(name: str) -> Any:
     return check
 
 
-class NoveltyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
+class NoveltyClassifier(AroundDetector, ClassifierMixin, BaseEstimator):
     """A detector as a binary classifier of normal rows (1) and anomalies (-1).
 
     scikit-learn's tools for thresholds and probabilities ask for a classifier:
@@ -284,9 +285,6 @@ class NoveltyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         normal = _safe_indexing(X, at) if len(at) < len(labels) else X
         self.estimator_ = clone(self.estimator).fit(normal, None, **fit_params)
         self.classes_ = np.array([min(self.anomaly_label, int(np.min(y))), 1])
-        for name in ("n_features_in_", "feature_names_in_"):
-            if hasattr(self.estimator_, name):
-                setattr(self, name, getattr(self.estimator_, name))
         return self
 
     def decision_function(self, X: Any) -> np.ndarray:
@@ -339,9 +337,5 @@ class NoveltyClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        inner = get_tags(self.estimator)
-        tags.input_tags = inner.input_tags
-        tags.array_api_support = inner.array_api_support
-        tags.non_deterministic = inner.non_deterministic
         tags.classifier_tags.multi_class = False
         return tags
