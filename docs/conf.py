@@ -71,6 +71,7 @@ sphinx_gallery_conf = {
     "backreferences_dir": "generated/backreferences",
     "within_subsection_order": "gallery_order.Order",
     "remove_config_comments": True,
+    "ignore_repr_types": "matplotlib|Display",
     "show_memory": False,
     "show_signature": False,
     "write_computation_times": False,

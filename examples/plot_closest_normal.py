@@ -92,10 +92,9 @@ AnomalyMapDisplay.from_estimator(search, test, indices=one_of_each)
 
 # %%
 # Zeros come back as themselves, with a third of the residual of the others. On MNIST it
-# is half of it, .034 against .072, where one write-up reports .02 against .05. But a
-# digit that is not a zero comes back half as itself: nothing keeps the search among the
-# latents that the generator was trained on, and from others it draws what it was never
-# shown.
+# is half of it, .034 against .072 (docs/images.md). But a digit that is not a zero
+# comes back half as itself: nothing keeps the search among the latents that the
+# generator was trained on, and from others it draws what it was never shown.
 #
 # The default of this library
 # ---------------------------

@@ -8,7 +8,8 @@ closest thing the GAN can draw. This page repeats that experiment with every met
 the paper's table, f-AnoGAN, and two detectors without networks.
 
 The scans here are made up, so that the page needs no data and it is known of each patch
-whether it shows a lesion. With real scans, in a file as docs/oct.md describes it::
+whether it shows a lesion. With real scans, in a file of arrays ``x`` (n scans of 144 x
+256, uint8), ``y`` (0 for normal ones) and ``name`` (numbered as they were recorded)::
 
     python plot_oct.py oct_neh.npz
 

@@ -89,7 +89,13 @@ discriminator = nn.Sequential(
 # %%
 # The detector copies them, so that the ones above stay untrained, and a clone, a grid
 # search or a second fit begins with the same weights.
-shared = {"latent_dim": LATENT_DIM, "learning_rate": 1e-3, "max_iter": 600}
+shared = {
+    "latent_dim": LATENT_DIM,
+    "learning_rate": 1e-3,
+    # Without it the discriminator wins against the default generator, with a warning.
+    "gradient_penalty": 1.0,
+    "max_iter": 600,
+}
 detectors = {
     "default networks": AnoGANDetector(random_state=0, **shared),
     "convolutions in time": AnoGANDetector(

@@ -53,7 +53,8 @@ for position, bit in zip(rng.integers(len(content), size=300), range(300), stric
         skanogan.load(damaged)
     except ModelFileError as error:
         refused, last = refused + 1, error
-print(f"refused: {refused} of 300. The last one because:\n{last}")
+reason = str(last).replace(folder.name, "")
+print(f"refused: {refused} of 300. The last one because:\n{reason}")
 
 # %%
 # Now a training in a process of its own, which is killed (`kill -9`, or no power) when
@@ -72,7 +73,7 @@ while process.poll() is None and not checkpoint.exists():
     time.sleep(0.01)
 time.sleep(0.5)
 process.kill()
-process.wait()
+print("ended by signal", -process.wait())
 
 # %%
 # The same fit, of the same rows, with the same file: it does not begin anew. `history_`

@@ -6,6 +6,10 @@ OCGAN's learning rate and latent size are chosen by the reconstruction error on 
 rows that were not trained on. `GridSearchCV` does that: all rows are normal, so that
 any splitter holds out normal rows only, and the scorer never sees a label. The test
 rows, with their anomalies, are looked at once, at the end.
+
+Mind that a larger code always rebuilds better, and in the end rebuilds anomalies, too:
+the error chooses well among learning rates, and among latent sizes only as long as none
+is too large. docs/ocgan.md has a case in which it is.
 """
 
 # %%

@@ -41,7 +41,12 @@ from skanogan._inputs import (
 from skanogan._labels import normal_rows
 from skanogan._rollback import as_before_on_failure
 from skanogan._split import split
-from skanogan._threads import at_most_threads, at_work, threads_to_train
+from skanogan._threads import (
+    at_most_threads,
+    at_work,
+    threads_to_score,
+    threads_to_train,
+)
 from skanogan._trainings import Job, carry_out
 from skanogan.exceptions import (
     BatchSizeWarning,
@@ -218,12 +223,11 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
 
         def ready(model: Model, history: list[dict[str, float]]) -> dict[str, Any]:
             """The fitted attributes, from a model whose training has ended."""
-            fitted = copy.copy(self)
+            # Not copy.copy, which would take the model of an earlier fit along.
+            fitted = object.__new__(type(self))
+            fitted.__dict__.update(self.__dict__)
             fitted._make_ready(model, reference, int(parts.seeds[3]), device)
-            done = before[-1]["n_iter"] if before else 0
-            fitted.history_ = before + [
-                {**record, "n_iter": done + record["n_iter"]} for record in history
-            ]
+            fitted.history_ = [*before, *_after(before, history)]
             fitted.n_iter_ = int(fitted.history_[-1]["n_iter"])
             calibrating = parts.held_out if self.contamination == "auto" else normal
             scores = fitted._score_values(values, calibrating)
@@ -282,10 +286,11 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
                 f"Found {n_normal} row(s) with y=1 while a minimum of 2 is required "
                 f"by {type(self).__name__}: normal rows are what it learns from."
             )
-        if self.checkpoint is not None and self.random_state is None:
+        if self.checkpoint is not None and not isinstance(self.random_state, Integral):
             raise ValueError(
-                "checkpoint was given with random_state=None: a second fit would be "
-                "another training and could not go on. Set random_state to an integer."
+                f"checkpoint was given with random_state={self.random_state!r}: a "
+                "second fit would be another training and could not go on. Set "
+                "random_state to an integer."
             )
 
     def _make_ready(
@@ -368,6 +373,21 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
             1 or -1.
         """
         return np.where(self.decision_function(X) < 0, -1, 1)
+
+    def fit_predict(self, X: Any, y: Any = None) -> np.ndarray:
+        """Fit, and label the same rows.
+
+        Parameters
+        ----------
+        X, y : array-like
+            As in `fit`.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,), int
+            1 or -1.
+        """
+        return self.fit(X, y).predict(X)
 
     # More than a score --------------------------------------------------------
 
@@ -483,7 +503,10 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
                 f"n_samples={n_samples!r}: an integer of at least 1 was expected."
             )
         seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
-        with at_work(), torch.no_grad():
+        n_threads = threads_to_score(
+            self._row_shape(), self.model_.n_weights, int(n_samples)
+        )
+        with at_work(), torch.no_grad(), at_most_threads(n_threads):
             rng = torch.Generator().manual_seed(int(seed))
             rows = to_numpy(self.model_.sample(int(n_samples), rng))
         return rows.reshape(len(rows), *self._sample_shape)
@@ -653,13 +676,37 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
         self.device_ = device
 
 
+def _after(
+    before: list[dict[str, float]], history: list[dict[str, float]]
+) -> list[dict[str, float]]:
+    """Records of a fit after those that it went on from: updates and fits counted."""
+    last = before[-1] if before else {"n_iter": 0, "fit": 0}
+    done, n_fits = last["n_iter"], last.get("fit", 1)
+    return [
+        {**record, "n_iter": done + record["n_iter"], "fit": n_fits + 1}
+        for record in history
+    ]
+
+
 def _continue(model: Model, first: Model) -> None:
-    """Give a model, made by the parameters as they are now, another's weights."""
-    try:
-        model.load_state_dict(first.state_dict(), strict=False)
-    except RuntimeError as error:
-        raise ValueError(
-            "warm_start=True continues with networks of the same sizes: a parameter "
-            "that sets their sizes has changed since the first fit. Use "
-            "warm_start=False."
-        ) from error
+    """Give a model, made by the parameters as they are now, another's weights.
+
+    A network that only one of the two has is left as it is.
+    """
+    state = first.state_dict()
+    for name, network in model.named_children():
+        weights = {
+            key.removeprefix(f"{name}."): value
+            for key, value in state.items()
+            if key.startswith(f"{name}.")
+        }
+        if not weights:
+            continue
+        try:
+            network.load_state_dict(weights)
+        except RuntimeError as error:
+            raise ValueError(
+                "warm_start=True continues with the same networks: a parameter that "
+                f"sets the layers of {name} has changed since the first fit. Use "
+                "warm_start=False."
+            ) from error

@@ -17,6 +17,7 @@ except ImportError:  # scikit-learn < 1.9 has no callbacks
 
 
 __all__ = [
+    "CALLBACKS",
     "CALLBACK_ATTRIBUTES",
     "CallbackSupportMixin",
     "HasMethods",
@@ -32,6 +33,9 @@ __all__ = [
 
 CALLBACK_ATTRIBUTES = ("_callback_fit_ctx", "_skl_callbacks_to_teardown")
 """What scikit-learn's callbacks keep on an estimator while it is fitted."""
+
+CALLBACKS = "_skl_callbacks"
+"""Where scikit-learn keeps the callbacks themselves."""
 
 Fit = TypeVar("Fit", bound=Callable[..., Any])
 

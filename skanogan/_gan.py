@@ -227,7 +227,12 @@ def _check_shapes(
 
 def _try(refusal: str, network: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     try:
-        with torch.no_grad():
-            return network(x)
-    except RuntimeError as error:
+        # A layer that is lazy draws its weights here.
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(0)
+            out = network(x)
+    except Exception as error:
         raise ValueError(f"{refusal} ({error}).") from error
+    if not isinstance(out, Tensor):
+        raise ValueError(f"{refusal}: it gives {type(out).__name__}, not a tensor.")
+    return out

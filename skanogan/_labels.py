@@ -65,7 +65,7 @@ def check_labels(
     return labels.astype(np.int64)
 
 
-def normal_rows(y: Any, n_rows: int) -> np.ndarray:
+def normal_rows(y: Any, n_rows: int, stacklevel: int = 5) -> np.ndarray:
     """Positions of the rows to learn from.
 
     scikit-learn's detectors ignore `y` and its checks pass labels of any kind, so
@@ -76,6 +76,8 @@ def normal_rows(y: Any, n_rows: int) -> np.ndarray:
     y : array-like of shape (n_rows,) or None
         1 normal, -1 anomaly.
     n_rows : int
+    stacklevel : int, default=5
+        Of the warning: who called `fit`, from the `_fit` that it calls.
 
     Returns
     -------
@@ -88,13 +90,19 @@ def normal_rows(y: Any, n_rows: int) -> np.ndarray:
     """
     if y is None:
         return np.arange(n_rows)
-    labels = np.asarray(y).reshape(-1)
+    labels = column_or_1d(y)
     if len(labels) != n_rows:
         raise ValueError(
             f"Found y with {len(labels)} labels for {n_rows} rows of X: one label a "
             "row was expected."
         )
-    values = set(np.unique(labels).tolist())
+    try:
+        values = set(np.unique(labels).tolist())
+    except TypeError as error:  # of kinds that have no order
+        raise ValueError(
+            f"y holds labels of several kinds, such as {list(labels[:5])}; 1 for "
+            "normal rows and -1 for anomalies was expected."
+        ) from error
     if -1 in values and values - {-1, 1}:
         raise ValueError(
             f"y holds {sorted(values)[:5]}; 1 for normal rows and -1 for anomalies was "
@@ -106,7 +114,7 @@ def normal_rows(y: Any, n_rows: int) -> np.ndarray:
             "and -1 (anomaly, left out of the fit) mean something here. Convert with "
             "np.where(is_anomaly, -1, 1).",
             UserWarning,
-            stacklevel=5,
+            stacklevel=stacklevel,
         )
         return np.arange(n_rows)
     return np.flatnonzero(labels == 1)

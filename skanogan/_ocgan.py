@@ -157,7 +157,7 @@ class OCGANDetector(BaseDetector):
     contamination : "auto" or float, default="auto"
         "auto" puts the threshold where 5 % of new normal rows fall below, as measured
         on the held-out rows. A float in (0, 0.5] puts it where that share of the
-        training rows does.
+        normal rows does, held out or not.
     scoring_dtype : {"auto", "float32", "float64", "bfloat16"}, default="auto"
         Precision of scores. "auto" is float64 for tables and float32 for images and
         on mps. "bfloat16" is float32 with products in bfloat16, where the hardware is
@@ -168,14 +168,14 @@ class OCGANDetector(BaseDetector):
     memory : str, path or object with the joblib.Memory interface, default=None
         A folder to keep trainings in. A fit of the same rows with the same parameters
         of training takes its weights from there, so that a search over parameters of
-        scoring trains once a fold. Nothing is kept with ``random_state=None`` or
-        while a warm start goes on. The folder is read with pickle: take one that only
-        you can write to.
+        scoring trains once a fold. Nothing is kept with ``random_state=None``. The
+        folder is read with pickle: take one that only you can write to.
     checkpoint : str or path, default=None
         A file that the training is written to after each twentieth of it, in one step.
         A fit of the same rows with the same parameters of training goes on from there
         and ends with the scores of one that was not interrupted. A file of another
-        training is an error, and is left as it is.
+        training, such as that of the fit that a warm start goes on from, is an error,
+        and is left as it is.
     verbose : int, default=0
         Above 0, a progress bar.
     device : str or torch.device, default="auto"
@@ -194,7 +194,7 @@ class OCGANDetector(BaseDetector):
         Of training, at regular intervals: ``n_iter``; means since the last record of
         the losses, of ``reconstruction_error`` and of ``mining`` (1 where points were
         mined); ``validation_error``, whose least value in the last `fit` marks the
-        state that is kept; ``seconds``.
+        state that is kept; ``seconds``; ``fit`` (1; one more with each warm start).
     n_iter_ : int
         Updates done.
     n_features_in_ : int

@@ -55,6 +55,12 @@ class Patched:
         self._mapping = shared_mapping(image)
         self._counts = None if inside is None else covered(inside, size)
 
+    @property
+    def n_places(self) -> int:
+        """Places that a patch can have, whatever the mask."""
+        sides = zip(self.image.shape, self._size, strict=False)
+        return math.prod(length - side + 1 for length, side in sides)
+
     def random(self, n: int, share: float, seed: int) -> np.ndarray:
         """Random patches, each at most once.
 

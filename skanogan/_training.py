@@ -39,8 +39,8 @@ class Diverged(Exception):
     update : int
         The update by which it was noticed.
     kept : int or None
-        The update whose state the model is back in, and frozen; None before the first
-        record, when there is no such state.
+        The update whose state the model is back in, and frozen; None where there is no
+        such state: before the first record, or the first of the last network.
     """
 
     def __init__(self, update: int, kept: int | None) -> None:
@@ -185,10 +185,12 @@ def train(
             (record, error, finite), noise_rng.device
         )
         if not finite:
-            if progress.kept is not None:
-                model.load_state_dict(progress.kept_state)
-                model.finish_training()
-            raise Diverged(update, progress.kept)
+            kept = progress.kept
+            if kept is None or not model.is_whole_after(kept):
+                raise Diverged(update, None)
+            model.load_state_dict(progress.kept_state)
+            model.finish_training()
+            raise Diverged(update, kept)
         if error is None or error < progress.least:
             progress.least = math.inf if error is None else error
             progress.kept = update

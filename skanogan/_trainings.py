@@ -3,14 +3,17 @@
 import copy
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from joblib import Memory
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_memory
+from torch import nn
 
 from skanogan._callbacks import FitTasks
 from skanogan._identity import arrays, digest, identity
@@ -87,7 +90,7 @@ class Job:
         """Equal for trainings that end with the same weights."""
         return identity(
             parameters=self.parameters,
-            start=digest(arrays(self.model)),
+            start=digest(arrays(self.model.state_dict())),
             rows=self.rows.digest(),
             held_out=self.held_out.digest(),
             seeds=self.seeds.tolist(),
@@ -140,7 +143,7 @@ def carry_out(
 
     def train_and_keep() -> Training:
         training = _train(job, tasks, ready)
-        training.state = arrays(job.model)
+        training.state = arrays(job.model.state_dict())
         return training
 
     memory = job.memory
@@ -188,10 +191,12 @@ def _train(
     try:
         with (
             torch.enable_grad(),
+            _own_randomness(job) as seed_torch,
             progress_bar(job.name, job.n_updates, verbose) as report,
         ):
             if not progress.stop:
                 tasks.record_begins()
+            seed_torch(progress.n_iter)
             for record in loop:
                 report(record)
                 training.history.append(record)
@@ -202,19 +207,56 @@ def _train(
                     keeper.write(job.model, progress, noise_rng, training.history)
                 if not progress.stop:
                     tasks.record_begins()
+                seed_torch(progress.n_iter)
     except Diverged as error:
         if error.kept is None:
             raise DivergenceError(
                 f"Training became non-finite within its first {error.update} "
                 f"updates, before there was a state to go back to. {job.advice}"
             ) from error
+        # The one that began, and has no record.
+        tasks.record_ends(lambda: ready(job.model, training.history))
         message = (
             f"Training became non-finite by update {error.update} of "
             f"{job.n_updates}; the detector keeps the state of update "
             f"{error.kept}. {job.advice}"
         )
         training.remarks.append((DivergenceWarning, message))
+    if not job.model.is_whole_after(progress.n_iter):
+        message = (
+            f"Training was stopped after {progress.n_iter} of {job.n_updates} updates, "
+            "before the encoder's began: scores mean nothing. Stop it later, or lower "
+            "max_iter, the updates of the GAN."
+        )
+        training.remarks.append((ConvergenceWarning, message))
     return training
+
+
+@contextmanager
+def _own_randomness(job: Job) -> Iterator[Callable[[int], None]]:
+    """Around the training of a user's networks, which may draw from torch's streams.
+
+    Those of networks made here draw nothing outside of their generators. Dropout does:
+    what is yielded seeds torch's own streams by the seed of the noise and the updates
+    done, so that a training that was interrupted goes on as it would have. Afterwards
+    the streams are where they were.
+    """
+    if not any(isinstance(value, nn.Module) for value in job.parameters.values()):
+        yield lambda n_iter: None
+        return
+    device = job.rows.device
+    on_cuda = device.type == "cuda"
+    index = (device.index or 0) if on_cuda else 0
+
+    def seed_torch(n_iter: int) -> None:
+        entropy = np.random.SeedSequence((int(job.seeds[1]), n_iter))
+        seed = int(entropy.generate_state(1)[0])
+        torch.default_generator.manual_seed(seed)
+        if on_cuda:
+            torch.cuda.default_generators[index].manual_seed(seed)
+
+    with torch.random.fork_rng(devices=[index] if on_cuda else []):
+        yield seed_torch
 
 
 def _has_settled(

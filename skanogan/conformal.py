@@ -150,7 +150,7 @@ class ConformalDetector(AroundDetector, OutlierMixin, BaseEstimator):
         # Only of what is an array: a list of images of different sizes is none.
         if hasattr(X, "dtype") and np.iscomplexobj(X):
             raise ValueError("Complex data not supported: got complex X.")
-        normal = normal_rows(y, _num_samples(X))
+        normal = normal_rows(y, _num_samples(X), stacklevel=4)
         if isinstance(self.estimator, FrozenEstimator):
             kept = normal
         else:
@@ -174,10 +174,32 @@ class ConformalDetector(AroundDetector, OutlierMixin, BaseEstimator):
 
     def _kept(self, normal: np.ndarray) -> np.ndarray:
         """The normal rows to calibrate on."""
-        _, kept = train_test_split(
-            normal, test_size=self.calibration_size, random_state=self.random_state
-        )
+        try:
+            _, kept = train_test_split(
+                normal, test_size=self.calibration_size, random_state=self.random_state
+            )
+        except ValueError as error:
+            raise ValueError(
+                f"calibration_size={self.calibration_size} of n_samples={len(normal)} "
+                "normal rows leaves none to learn from, or none to calibrate on. "
+                "Change it, or give more rows."
+            ) from error
         return np.asarray(kept)
+
+    def fit_predict(self, X: Any, y: Any = None) -> np.ndarray:
+        """Fit, and label the same rows.
+
+        Parameters
+        ----------
+        X, y : array-like
+            As in `fit`.
+
+        Returns
+        -------
+        labels : ndarray of shape (n,)
+            1 or -1.
+        """
+        return self.fit(X, y).predict(X)
 
     def p_values(self, X: Any) -> np.ndarray:
         """Conformal p-values: small for what is abnormal.

@@ -1,5 +1,6 @@
 """Whole images: detectors of patches that score images and map them."""
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from numbers import Integral, Real
 from typing import Any
@@ -84,6 +85,8 @@ class PatchDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
     stride_ : (int, int)
     n_channels_ : int or None
         Channels of the images; None for (H, W).
+    dtype_ : numpy.dtype
+        Of the first image.
     n_patches_ : int
         Patches learned from.
     masks_ : callable or None
@@ -212,7 +215,7 @@ class PatchDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         ----------
         images : array-like of shape (n, H, W) or (n, H, W, C), or list of arrays or \
                 paths
-            Of one dtype and number of channels.
+            Of one dtype (or all of floats) and number of channels.
         y : array-like of shape (n,), default=None
             1 for normal images, -1 for anomalies, which are then left out of the fit.
         masks : array-like of shape (n, H, W), list, or callable, default=None
@@ -279,17 +282,17 @@ class PatchDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
             image = read_image(images[i], f"images[{i}]")
             if patches is None:
                 self.n_channels_ = image.shape[2] if image.ndim == 3 else None
-                n_most = len(kept) * self.patches_per_image
-                shape = (n_most, *self.patch_size_, *image.shape[2:])
-                patches = np.empty(shape, image.dtype)
-            if image.dtype != patches.dtype:
-                raise ValueError(
-                    f"images[{i}] has dtype {image.dtype} and images[{kept[0]}] "
-                    f"{patches.dtype}: one dtype, in the same units, was expected. "
-                    "Convert the images."
-                )
+                self.dtype_ = image.dtype
             patched = self._patched(image, _at(masks, i), f"images[{i}]")
             found = patched.random(self.patches_per_image, self.min_coverage, seed)
+            if patches is None:
+                # Most images are of one size: as many from each as from the first.
+                n_each = min(self.patches_per_image, patched.n_places)
+                patches = np.empty((len(kept) * n_each, *found.shape[1:]), self.dtype_)
+            if filled + len(found) > len(patches):
+                n_more = max(len(found), len(patches) // 2)
+                more = np.empty((n_more, *found.shape[1:]), self.dtype_)
+                patches = np.concatenate([patches[:filled], more])
             patches[filled : filled + len(found)] = found
             filled += len(found)
         assert patches is not None
@@ -406,7 +409,7 @@ class PatchDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
             value inside where that is negative.
         """
         check_is_fitted(self)
-        return self._map(image, mask, stride, "image")
+        return self._map(image, self.masks_ if mask is None else mask, stride, "image")
 
     def anomaly_maps(
         self, images: Iterable[Any], masks: Masks = None, *, stride: Any = None
@@ -428,9 +431,10 @@ class PatchDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
             Each made when it is asked for; ``list(...)`` holds all.
         """
         check_is_fitted(self)
-        if hasattr(images, "__len__"):
+        if hasattr(images, "__len__") or isinstance(images, os.PathLike):
             images = as_images(images)
             masks = as_masks(masks, images)
+        masks = self.masks_ if masks is None else masks
         return (
             self._map(image, _at(masks, i), stride, f"images[{i}]")
             for i, image in enumerate(images)
@@ -438,7 +442,6 @@ class PatchDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
 
     def _map(self, source: Any, mask: Any, stride: Any, name: str) -> np.ndarray:
         stride = self.stride_ if stride is None else self._stride(stride)
-        mask = self.masks_ if mask is None else mask
         patched = self._patched(read_image(source, name), mask, name)
         parts = (
             part
@@ -511,6 +514,13 @@ class PatchDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
                 f"{name} has shape {image.shape}, but {wanted} was expected, as in the "
                 "first image of fit. Convert the image."
             )
+        both_floats = image.dtype.kind == self.dtype_.kind == "f"
+        if image.dtype != self.dtype_ and not both_floats:
+            raise ValueError(
+                f"{name} has dtype {image.dtype}, and the first image of fit "
+                f"{self.dtype_}: one dtype, in the same units, was expected. Convert "
+                "the images."
+            )
         if image.shape[0] < self.patch_size_[0] or image.shape[1] < self.patch_size_[1]:
             raise ValueError(
                 f"{name} has shape {image.shape}, smaller than a patch of "
@@ -529,7 +539,14 @@ class PatchDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
 
 def _at(masks: Masks, i: int) -> Any:
     """One of the masks; None and a function are for every image."""
-    return masks if masks is None or callable(masks) else masks[i]
+    if masks is None or callable(masks):
+        return masks
+    if i >= len(masks):
+        raise ValueError(
+            f"Found {len(masks)} masks for {i + 1} images or more: one a image was "
+            "expected."
+        )
+    return masks[i]
 
 
 def _sides(value: Any, name: str) -> tuple[int, int]:

@@ -68,7 +68,7 @@ def outlier_average_precision_score(
     0.5
     """
     is_outlier, abnormality = _outliers(y_true, y_score)
-    if _of_one_kind(is_outlier):
+    if _of_one_kind(is_outlier, sample_weight):
         return np.nan
     return float(
         average_precision_score(is_outlier, abnormality, sample_weight=sample_weight)
@@ -109,7 +109,7 @@ def outlier_roc_auc_score(
     0.667
     """
     is_outlier, abnormality = _outliers(y_true, y_score)
-    if _of_one_kind(is_outlier):
+    if _of_one_kind(is_outlier, sample_weight):
         return np.nan
     return float(roc_auc_score(is_outlier, abnormality, sample_weight=sample_weight))
 
@@ -164,7 +164,7 @@ def outlier_recall_score(
             "rows, from 0 to 1, was expected."
         )
     is_outlier, abnormality = _outliers(y_true, y_score)
-    if _of_one_kind(is_outlier):
+    if _of_one_kind(is_outlier, sample_weight):
         return np.nan
     false_alarms, found, _ = roc_curve(
         is_outlier, abnormality, sample_weight=sample_weight, drop_intermediate=False
@@ -208,7 +208,7 @@ def outlier_f1_score(y_true: Any, y_pred: Any, *, sample_weight: Any = None) -> 
             f"y_pred holds {np.unique(y_pred)[:5].tolist()}; what predict gives, 1 or "
             "-1, was expected."
         )
-    if _of_one_kind(y_true == -1):
+    if _of_one_kind(y_true == -1, sample_weight):
         return np.nan
     # Not f1_score, which takes ten times as long: tuning a threshold asks a thousand
     # times a fold.
@@ -228,8 +228,11 @@ def _outliers(y_true: Any, y_score: Any) -> tuple[np.ndarray, np.ndarray]:
     return y_true == -1, -y_score
 
 
-def _of_one_kind(is_outlier: np.ndarray) -> bool:
+def _of_one_kind(is_outlier: np.ndarray, weight: Any = None) -> bool:
     """Whether there is nothing to tell apart, with a warning if so."""
+    if weight is not None:
+        check_consistent_length(is_outlier, weight)
+        is_outlier = is_outlier[np.asarray(weight) > 0]
     one_kind = bool(is_outlier.all() or not is_outlier.any())
     if one_kind:
         warnings.warn(

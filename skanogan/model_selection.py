@@ -179,6 +179,14 @@ class NoveltyShuffleSplit(StratifiedShuffleSplit):
             yield train, test
 
 
+def _has_rows(value: Any, n_rows: int) -> bool:
+    """Whether a fit parameter has a value for each row."""
+    shape = getattr(value, "shape", None)
+    if shape is None:
+        return isinstance(value, (list, tuple)) and len(value) == n_rows
+    return len(shape) > 0 and shape[0] == n_rows
+
+
 def _detector_has(name: str) -> Any:
     def check(self: "NoveltyClassifier") -> bool:
         getattr(getattr(self, "estimator_", self.estimator), name)
@@ -280,7 +288,7 @@ class NoveltyClassifier(AroundDetector, ClassifierMixin, BaseEstimator):
         labels = check_labels(y, X, needed=(1,), numbered=numbered)
         at = np.flatnonzero(labels == 1)
         for name, value in fit_params.items():
-            if np.ndim(value) and len(value) == len(labels):
+            if _has_rows(value, len(labels)):
                 fit_params[name] = _safe_indexing(value, at)
         normal = _safe_indexing(X, at) if len(at) < len(labels) else X
         self.estimator_ = clone(self.estimator).fit(normal, None, **fit_params)

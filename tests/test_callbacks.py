@@ -65,6 +65,7 @@ def test_a_callback_gets_a_detector_as_if_training_had_ended_there(make_detector
     assert not np.array_equal(recorder.scores[0], recorder.scores[-1])
 
 
+@pytest.mark.filterwarnings("ignore:Training was stopped after")
 def test_the_detector_on_the_way_is_that_of_a_training_stopped_there(make, blob):
     recorder = Recorder()
     make().set_callbacks(recorder).fit(blob)
@@ -72,6 +73,7 @@ def test_the_detector_on_the_way_is_that_of_a_training_stopped_there(make, blob)
     assert np.array_equal(recorder.scores[3], stopped.score_samples(blob))
 
 
+@pytest.mark.filterwarnings("ignore:Training was stopped after")
 def test_a_callback_stops_a_fit(make, blob):
     detector = make().set_callbacks(Recorder(stop_after=3)).fit(blob)
     assert len(detector.history_) == 3

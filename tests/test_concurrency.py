@@ -342,20 +342,36 @@ def test_a_fit_and_a_score_leave_no_tensor_behind(name, rows):
     assert tensors() == before
 
 
-def open_files():
-    return sorted(os.listdir("/proc/self/fd"))
-
-
-@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs /proc")
-def test_fits_and_scores_leave_no_file_and_no_thread(rows):
+def left_by_rounds(rows):
+    """Descriptors, names of threads and a count of tasks, after each round of all."""
     rounds = []
-    for _ in range(6):  # the first may open what stays, such as OpenMP's threads
+    for _ in range(6):
         for detector in DETECTORS.values():
             fitted = clone(detector).fit(rows)
             at_once([lambda fitted=fitted: fitted.score_samples(rows)] * 2)
-        tasks = len(os.listdir("/proc/self/task"))
-        rounds.append((open_files(), threading.enumerate(), tasks))
+        files = sorted(os.listdir("/proc/self/fd"))
+        threads = [thread.name for thread in threading.enumerate()]
+        rounds.append((files, threads, len(os.listdir("/proc/self/task"))))
+    return rounds
+
+
+ROUNDS = """
+import json, runpy, warnings
+import numpy as np
+
+warnings.simplefilter("ignore")
+left_by_rounds = runpy.run_path({tests!r})["left_by_rounds"]
+print(json.dumps(left_by_rounds(np.load({rows!r}))))
+"""
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs /proc")
+def test_fits_and_scores_leave_no_file_and_no_thread(rows, tmp_path):
+    path = tmp_path / "rows.npy"
+    np.save(path, rows)
+    rounds = json.loads(run(ROUNDS.format(tests=__file__, rows=str(path))))
     files, threads, tasks = zip(*rounds, strict=True)
+    # The first may open what stays, such as OpenMP's threads.
     assert files[1:] == files[1:2] * 5
     assert threads[1:] == threads[1:2] * 5
     # OpenMP opens and ends its own at its leisure; what is left behind grows each time.

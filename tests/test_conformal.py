@@ -1,17 +1,24 @@
 """Conformal thresholds hold their rate around any detector."""
 
+import pickle
+
 import numpy as np
+import pandas as pd
 import pytest
-from sklearn.base import BaseEstimator, OutlierMixin
+from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.datasets import load_breast_cancer
 from sklearn.ensemble import IsolationForest
+from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import LocalOutlierFactor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import OneClassSVM
-from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.estimator_checks import (
+    check_param_validation,
+    parametrize_with_checks,
+)
 
 from skanogan import AnoGANDetector
 from skanogan.conformal import ConformalDetector
@@ -28,6 +35,26 @@ class Shown(OutlierMixin, BaseEstimator):
 
     def score_samples(self, X):
         return np.asarray(X)[:, 0].astype(float)
+
+
+class Positive(Shown):
+    """One that learns from anything, and scores no negative row."""
+
+    def score_samples(self, X):
+        scores = super().score_samples(X)
+        if scores.min() < 0:
+            raise ValueError("a negative row")
+        return scores
+
+
+class Decides(OutlierMixin, BaseEstimator):
+    """A detector that has a decision and nothing else."""
+
+    def fit(self, X, y=None):
+        return self
+
+    def decision_function(self, X):
+        return 2 * X[:, 0]
 
 
 def column(*values):
@@ -118,11 +145,57 @@ def test_the_fewest_rows_for_alpha_are_enough_and_one_less_is_refused():
         ConformalDetector(frozen, alpha=0.05).fit(np.arange(18.0)[:, None])
 
 
+@pytest.mark.parametrize(
+    ("X", "parameters", "message"),
+    [
+        (-column(*range(1, 101)), {}, "a negative row"),
+        (column(*range(50)), {"alpha": 0.01}, "are needed"),
+        (column(*range(50)), {"calibration_size": 50}, "50"),
+    ],
+)
+def test_a_second_fit_that_fails_leaves_the_detector_as_it_was(X, parameters, message):
+    detector = ConformalDetector(Positive(), random_state=0)
+    detector.fit(np.arange(100.0)[:, None])
+    before = dict(vars(detector))
+    with pytest.raises(ValueError, match=message):
+        detector.set_params(**parameters).fit(X)
+    detector.set_params(alpha=0.05, calibration_size=0.25)
+    assert vars(detector) == before
+
+
 def test_a_refused_fit_leaves_nothing_behind():
     detector = ConformalDetector(Shown(), alpha=0.01)
     with pytest.raises(ValueError, match="are needed"):
         detector.fit(np.zeros((50, 1)))
     assert not hasattr(detector, "estimator_")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("alpha", value) for value in (0, 1, 1.5, -0.1, np.nan, "auto")),
+        *(("calibration_size", value) for value in (0, 1.0, 1.5, -1, None)),
+    ],
+)
+def test_parameters_that_mean_nothing_are_refused_by_name(name, value):
+    detector = ConformalDetector(Shown(), **{name: value})
+    message = f"The '{name}' parameter of ConformalDetector must be"
+    with pytest.raises(ValueError, match=message):
+        detector.fit(np.arange(100.0)[:, None])
+    assert not hasattr(detector, "estimator_")
+
+
+def test_parameters_are_validated_with_messages_of_scikit_learn():
+    check_param_validation("ConformalDetector", ConformalDetector(Shown()))
+
+
+@pytest.mark.parametrize("size", [100, 101])
+def test_a_row_must_be_left_to_learn_from(size):
+    X = np.arange(100.0)[:, None]
+    detector = ConformalDetector(Shown(), calibration_size=99).fit(X)
+    assert len(detector.estimator_.seen_) == 1
+    with pytest.raises(ValueError, match=f"{size} of n_samples=100"):
+        detector.set_params(calibration_size=size).fit(X)
 
 
 @pytest.mark.parametrize("rate", [0, 1, -0.1, np.nan])
@@ -181,6 +254,76 @@ def test_it_takes_any_detector(detector):
     assert set(conformal.predict(X[:20] + 20)) == {-1}
 
 
+def test_a_detector_with_a_decision_alone_is_calibrated_on_it():
+    frozen = FrozenEstimator(Decides().fit(column(0)))
+    detector = ConformalDetector(frozen, alpha=0.4).fit(column(4, 1, 3, 2))
+    assert detector.calibration_scores_.tolist() == [2, 4, 6, 8]
+    X = column(0, 1, 2, 3)
+    assert detector.score_samples(X).tolist() == [0, 2, 4, 6]
+    assert detector.decision_function(X).tolist() == [-4, -2, 0, 2]
+    assert detector.predict(X).tolist() == [-1, -1, 1, 1]
+
+
+def test_scores_are_taken_before_decisions():
+    X = np.random.RandomState(0).normal(size=(100, 2))
+    detector = ConformalDetector(IsolationForest(random_state=0)).fit(X)
+    expected = detector.estimator_.score_samples(X)
+    assert np.array_equal(detector.score_samples(X), expected)
+
+
+# What it knows of the columns ---------------------------------------------------
+
+
+@pytest.fixture
+def named():
+    """200 rows of two columns with names."""
+    rows = np.random.RandomState(0).normal(size=(200, 2))
+    return pd.DataFrame(rows, columns=["a", "b"])
+
+
+@pytest.fixture
+def conformal():
+    forest = IsolationForest(n_estimators=5, random_state=0)
+    return ConformalDetector(forest, alpha=0.1, random_state=0)
+
+
+def test_columns_are_counted_and_named_from_fit_on(conformal, named):
+    assert not hasattr(conformal, "n_features_in_")
+    assert not hasattr(conformal, "feature_names_in_")
+    with pytest.raises(NotFittedError):
+        conformal.n_features_in_  # noqa: B018
+    conformal.fit(named)
+    assert conformal.n_features_in_ == 2
+    assert conformal.feature_names_in_.tolist() == ["a", "b"]
+
+
+def test_a_refit_without_names_forgets_them(conformal, named):
+    conformal.fit(named).fit(named.to_numpy())
+    assert not hasattr(conformal, "feature_names_in_")
+    assert conformal.n_features_in_ == 2
+    conformal.fit(named[["b"]])
+    assert conformal.feature_names_in_.tolist() == ["b"]
+    assert conformal.n_features_in_ == 1
+
+
+def test_a_detector_that_counts_no_columns_leaves_them_uncounted():
+    detector = ConformalDetector(Shown()).fit(np.arange(100.0)[:, None])
+    assert not hasattr(detector, "n_features_in_")
+    assert not hasattr(detector, "feature_names_in_")
+
+
+def test_a_pickle_holds_what_was_fitted_and_a_clone_does_not(conformal, named):
+    conformal.fit(named)
+    again = pickle.loads(pickle.dumps(conformal))
+    assert again.n_features_in_ == 2
+    assert again.feature_names_in_.tolist() == ["a", "b"]
+    assert np.array_equal(again.p_values(named), conformal.p_values(named))
+    fresh = clone(conformal)
+    assert repr(fresh.get_params()) == repr(conformal.get_params())
+    assert not hasattr(fresh, "n_features_in_")
+    assert not hasattr(fresh, "estimator_")
+
+
 def test_a_grid_search_reaches_through_it():
     rng = np.random.RandomState(0)
     X = np.concatenate([rng.normal(size=(200, 2)), rng.normal(4, 1, size=(20, 2))])
@@ -192,3 +335,22 @@ def test_a_grid_search_reaches_through_it():
         error_score="raise",
     ).fit(X, np.repeat([1, -1], [200, 20]))
     assert search.best_score_ > 0.9
+
+
+def test_labels_that_are_ignored_are_told_where_fit_was_called():
+    X = np.random.RandomState(0).normal(size=(60, 2))
+    with pytest.warns(UserWarning, match="y is ignored") as told:
+        ConformalDetector(IsolationForest(n_estimators=5), alpha=0.2).fit(
+            X, [0, 1] * 30
+        )
+    assert told[0].filename == __file__
+
+
+@pytest.mark.parametrize("size", [60, 0.999])
+def test_a_calibration_that_leaves_nothing_is_told_by_name(size):
+    X = np.random.RandomState(0).normal(size=(60, 2))
+    detector = ConformalDetector(IsolationForest(), calibration_size=size)
+    with pytest.raises(
+        ValueError, match=rf"calibration_size={size} of n_samples=60 normal"
+    ):
+        detector.fit(X)

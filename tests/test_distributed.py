@@ -5,6 +5,7 @@ import sys
 import warnings
 from types import SimpleNamespace
 
+import joblib
 import numpy as np
 import pytest
 import torch
@@ -23,9 +24,9 @@ from skanogan.model_selection import NoveltyKFold
 
 dask = pytest.importorskip("dask")
 da = pytest.importorskip("dask.array")
-joblib = pytest.importorskip("joblib")
 distributed = pytest.importorskip("distributed")
-ours = pytest.importorskip("skanogan.distributed")
+
+from skanogan import distributed as ours  # noqa: E402
 
 
 @pytest.fixture(scope="module")

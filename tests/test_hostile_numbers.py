@@ -7,6 +7,7 @@ import resource
 import sys
 import time
 import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ from scipy import sparse
 from sklearn.base import clone
 
 from skanogan import AnoGANDetector, FAnoGANDetector, OCGANDetector
+from skanogan.benchmark._memory import forget_peak, memory_of_process
 from skanogan.models._scaling import LIMIT
 from skanogan.utils._check_parts import TOLERANCE
 
@@ -45,7 +47,7 @@ ci = settings(
 )
 
 MEMORY = 2**30
-"""Bytes that all examples of a kind may add to the peak of the process."""
+"""Bytes that the examples of a kind may have resident at once, over those before."""
 
 SECONDS = 30.0
 """Of one CPU for an example, of some tens of milliseconds: a hang, not a slow day."""
@@ -422,6 +424,23 @@ FEW = {"tables": 12, "images": 6, "spoiled": 12, "units": 4}
 MANY = {"tables": 1000, "images": 400, "spoiled": 400, "units": 200}
 
 
+@contextmanager
+def memory_below(n_bytes):
+    """Bound what is resident at once within, over what was there before."""
+    forget_peak()
+    before = peak()
+    yield
+    assert peak() - before < n_bytes
+
+
+def peak():
+    """Bytes resident at once: the most since `forget_peak` on Linux, ever elsewhere."""
+    if sys.platform == "linux":
+        return memory_of_process("VmHWM")
+    unit = 1 if sys.platform == "darwin" else 2**10
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
 def examples(name, kind, n_examples):
     """Run this many; the number of them, and the most seconds that one took."""
     strategy, must_hold = KINDS[kind]
@@ -434,11 +453,8 @@ def examples(name, kind, n_examples):
         must_hold(DETECTORS[name], example)
         seconds.append(time.process_time() - started)
 
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    each()
-    # In kilobytes, and in bytes on macOS.
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    assert grown * (1 if sys.platform == "darwin" else 1024) < MEMORY
+    with memory_below(MEMORY):
+        each()
     return len(seconds), max(seconds)
 
 

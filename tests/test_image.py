@@ -1,6 +1,9 @@
 """Whole images: patches in, scores and stitched maps out."""
 
+import mmap
+import os
 import pickle
+import subprocess
 import sys
 import tracemalloc
 
@@ -62,6 +65,16 @@ class Framed(OutlierMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         return tags
+
+
+class Decides(OutlierMixin, BaseEstimator):
+    """A detector of flat rows that has a decision and nothing else."""
+
+    def fit(self, X, y=None):
+        return self
+
+    def decision_function(self, X):
+        return 3 - X.max(1)
 
 
 def lower_half(image):
@@ -188,6 +201,67 @@ def test_stitching_maps_of_a_trained_detector_makes_no_seams(make_ocgan):
     assert stitching.seams(tiled, patch_map, 16) > 0.05 * span
 
 
+# Patches that are not square --------------------------------------------------
+
+
+@pytest.fixture
+def oblong():
+    """Of flat patches of 3 x 5 pixels, with a stride of 2 x 4, fitted on zeros."""
+    detector = small(
+        Flat(), patch_size=(3, 5), stride=(2, 4), pooling="mean", contamination=0.1
+    )
+    return detector.fit(np.zeros((2, 12, 16)))
+
+
+@pytest.fixture
+def spotted():
+    """Zeros but for one pixel, which makes 1 the mean of a patch of 3 x 5."""
+    image = np.zeros((12, 16))
+    image[5, 8] = 15
+    return image
+
+
+def test_patches_are_as_high_and_as_wide_as_asked():
+    images = np.arange(2 * 12 * 16).reshape(2, 12, 16)
+    detector = small(patch_size=(3, 5), patches_per_image=999, contamination=0.1)
+    seen = detector.fit(images).estimator_.seen_
+    assert detector.patch_size_ == (3, 5)
+    assert seen.shape == (2 * 10 * 12, 3, 5)
+    possible = {
+        images[i, y : y + 3, x : x + 5].tobytes()
+        for i in range(2)
+        for y in range(10)
+        for x in range(12)
+    }
+    assert {patch.tobytes() for patch in seen} == possible
+
+
+def test_a_stride_goes_down_and_across(oblong, spotted):
+    assert oblong.stride_ == (2, 4)
+    # Patches from rows 0, 2, 4, 6, 8, 9 and columns 0, 4, 8, 11; rows from 4 and
+    # columns from 4 and 8 hold the pixel.
+    assert oblong.score_samples([spotted])[0] == pytest.approx(-2 / 24)
+
+
+def test_the_map_of_patches_that_are_not_square_by_hand(oblong, spotted):
+    # In rows 4 and 6 two patches weigh the same; in columns 11 and 12 those from 8
+    # weigh sin(7 pi / 10)^2 and sin(pi / 10)^2, and those from 11 the other.
+    most, least = np.sin(0.7 * np.pi) ** 2, np.sin(0.1 * np.pi) ** 2
+    share = most / (most + least)
+    down = [0, 0, 0, 0, 0.5, 1, 0.5, 0, 0, 0, 0, 0]
+    across = [0, 0, 0, 0, 0.5, 1, 1, 1, 1, 1, 1, share, 1 - share, 0, 0, 0]
+    found = oblong.anomaly_map(spotted)
+    np.testing.assert_allclose(found, np.outer(down, across), atol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("size", "stride"),
+    [(4, (2, 2)), (5, (2, 2)), ((3, 8), (1, 4)), ([1, 2], (1, 1))],
+)
+def test_a_stride_is_half_a_patch_by_default(size, stride):
+    assert small(patch_size=size).fit(noise()).stride_ == stride
+
+
 # Scores -----------------------------------------------------------------------
 
 
@@ -209,6 +283,31 @@ def test_stitching_maps_of_a_trained_detector_makes_no_seams(make_ocgan):
 def test_pooling_by_hand(pooling, size, expected):
     scores = np.array([-1.0, -8, -3, 0, -6])
     assert pool(scores, pooling, size) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("pooling", "size", "expected"),
+    [
+        ("max", 0.1, -8),
+        ("max", 3, -8),
+        ("mean", 0.1, -3.6),
+        ("mean", 2, -3.6),
+        ("top", 0.1, -8),
+        ("top", 0.4, -7),
+        ("top", 0.41, -17 / 3),
+        ("top", 3, -17 / 3),
+        ("quantile", 0.25, -6),
+        ("quantile", 0.5, -3),
+    ],
+)
+def test_an_image_is_scored_by_the_pooling_and_its_size(pooling, size, expected):
+    # Side by side, five patches whose scores are -1, -8, -3, 0 and -6
+    image = np.repeat([1.0, 8, 3, 0, 6], 4) * np.ones((4, 1))
+    detector = small(
+        stride=4, pooling=pooling, pooling_size=size, contamination=0.1
+    ).fit([image])
+    assert detector.score_samples([image])[0] == pytest.approx(expected)
+    assert detector.offset_ == pytest.approx(expected)
 
 
 def test_the_score_is_pooled_over_the_grid():
@@ -263,6 +362,25 @@ def test_detectors_of_flat_rows_are_given_flat_patches(estimator):
     assert detector.decision_function([spotted])[0] == (
         detector.score_samples([spotted])[0] - detector.offset_
     )
+
+
+def test_a_detector_with_a_decision_alone_scores_and_maps_by_it():
+    image = np.zeros((4, 8))
+    image[:, 4:] = 5
+    detector = small(Decides(), stride=4, pooling="mean", contamination=0.1)
+    detector.fit([image])
+    assert detector.score_samples([image]).tolist() == [(3 - 2) / 2]
+    assert detector.offset_ == 0.5
+    assert detector.anomaly_map(image).tolist() == [[-3] * 4 + [2] * 4] * 4
+
+
+def test_scores_are_taken_before_decisions():
+    detector = small(IsolationForest(random_state=0), contamination=0.1)
+    image = noise(1)
+    inner = detector.fit(image).estimator_
+    patch = image[:, :4, :4]
+    expected = inner.score_samples(patch.reshape(1, -1))
+    assert np.array_equal(detector.score_samples(patch), expected)
 
 
 # What is learned from ---------------------------------------------------------
@@ -441,6 +559,21 @@ def test_only_patches_inside_are_scored():
     assert detector.score_samples([image], lower_half).tolist() == [0]
 
 
+def test_without_coverage_one_pixel_inside_is_enough_and_none_is_not():
+    mask = np.zeros((12, 16), bool)
+    mask[7:] = True
+    image = np.zeros((12, 16))
+    image[0, 0], image[4, 0] = 9, 5
+    parameters = {"pooling": "max", "contamination": 0.1, "patches_per_image": 999}
+    detector = small(min_coverage=0, **parameters).fit([image], masks=[mask])
+    # Corners in rows 4 to 8 of 13 columns; by half a patch, those in rows 5 to 8
+    assert detector.n_patches_ == 5 * 13
+    assert detector.score_samples([image], [mask]).tolist() == [-5]
+    half = small(**parameters).fit([image], masks=[mask])
+    assert half.n_patches_ == 4 * 13
+    assert half.score_samples([image], [mask]).tolist() == [0]
+
+
 def test_a_function_given_to_fit_is_used_for_new_images():
     images = np.abs(noise())
     images[:, :6] = 50
@@ -458,6 +591,15 @@ def test_a_function_given_to_fit_is_used_for_new_images():
     assert whole[:6].min() == 50
     again = pickle.loads(pickle.dumps(detector))
     assert np.array_equal(again.score_samples(images), scores)
+
+
+def test_none_among_masks_is_the_whole_image_whatever_fit_was_given():
+    image = np.zeros((12, 16))
+    image[0, 0] = 5
+    detector = small(pooling="max").fit(noise(), masks=lower_half)
+    assert detector.score_samples([image], [None]).tolist() == [-5]
+    assert next(detector.anomaly_maps([image], [None])).max() == 5
+    assert next(detector.anomaly_maps([image])).max() == 0
 
 
 def test_after_masks_of_the_training_images_scoring_asks_for_masks():
@@ -517,7 +659,8 @@ def test_without_maps_of_its_own_a_patch_score_stands_for_its_pixels():
     assert detector.anomaly_map(image)[0, 3] == pytest.approx(at_3)
 
 
-def test_pages_of_mapped_images_are_let_go_after_reading(tmp_path, monkeypatch):
+@pytest.mark.skipif(not hasattr(mmap, "MADV_DONTNEED"), reason="no advice here")
+def test_pages_of_mapped_images_are_let_go_after_reading(monkeypatch):
     asked = []
 
     class Mapping:
@@ -528,9 +671,47 @@ def test_pages_of_mapped_images_are_let_go_after_reading(tmp_path, monkeypatch):
     detector = small(contamination=0.1).fit(images)
     monkeypatch.setattr(_patches, "shared_mapping", lambda image: Mapping())
     detector.score_samples(images)
-    assert len(asked) == 6
+    assert asked == [mmap.MADV_DONTNEED] * 6
     detector.anomaly_map(images[0])
-    assert len(asked) == 7
+    assert asked == [mmap.MADV_DONTNEED] * 7
+
+
+LEFT_RESIDENT = """
+import sys
+import numpy as np
+from sklearn.base import BaseEstimator
+from skanogan.benchmark._memory import memory_of_process
+from skanogan.image import PatchDetector
+
+class Brightest(BaseEstimator):
+    def fit(self, X, y=None):
+        return self
+
+    def score_samples(self, X):
+        return -X.max(1).astype(float)
+
+images = np.load(sys.argv[1], mmap_mode="r")
+detector = PatchDetector(Brightest(), stride=64, contamination=0.1, random_state=0)
+detector.fit(images[:1])
+before = memory_of_process("VmRSS")
+assert not detector.score_samples(images).any()
+print(memory_of_process("VmRSS", before))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux says what is resident")
+def test_mapped_images_do_not_stay_in_memory_once_they_are_scored(tmp_path):
+    path = tmp_path / "images.npy"
+    # 210 MB, of which the file system keeps none
+    np.lib.format.open_memmap(path, "w+", np.uint8, (50, 2048, 2048))
+    done = subprocess.run(
+        [sys.executable, "-c", LEFT_RESIDENT, str(path)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert float(done.stdout) < 50e6
 
 
 def test_a_detector_of_patches_that_is_fitted_already_goes_in_frozen():
@@ -590,6 +771,29 @@ def test_the_kind_of_map_is_asked_of_the_detector():
     images = noise()
     detector = small(map_kind="other").fit(images)
     np.testing.assert_allclose(detector.anomaly_map(images[0]), images[0] + 100)
+
+
+def test_maps_of_features_are_those_of_the_detector(make_detector):
+    images = noise(12, (8, 8))
+    detector = PatchDetector(
+        make_detector(max_iter=2), patch_size=8, map_kind="features", random_state=0
+    ).fit(images)
+    found = detector.anomaly_map(images[0])
+    inner = detector.estimator_
+    assert np.array_equal(found, inner.anomaly_map(images[:1], kind="features")[0])
+    assert not np.array_equal(found, inner.anomaly_map(images[:1])[0])
+
+
+def test_a_kind_of_map_that_the_detector_lacks_is_refused_when_a_map_is_made(
+    make_detector,
+):
+    images = noise(12, (8, 8))
+    detector = PatchDetector(
+        make_detector(max_iter=2), patch_size=8, map_kind="depth", random_state=0
+    ).fit(images)
+    assert detector.score_samples(images).shape == (12,)
+    with pytest.raises(ValueError, match=r"kind='depth'.*'features', 'residual'"):
+        detector.anomaly_map(images[0])
 
 
 def test_maps_come_one_after_the_other():
@@ -779,7 +983,7 @@ def test_it_must_be_fitted(method):
         ),
         (
             [np.zeros((8, 8)), np.zeros((8, 8), np.uint8)] * 3,
-            r"images\[\d\] has dtype \w+ and images\[\d\] \w+: one dtype",
+            r"images\[\d\] has dtype \w+, and the first image of fit \w+: one dtype",
         ),
     ],
 )
@@ -803,6 +1007,55 @@ def test_images_that_are_none_are_refused(images, message):
 def test_masks_that_do_not_fit_are_refused(masks, message):
     with pytest.raises(ValueError, match=message):
         small().fit(noise(), masks=masks)
+
+
+@pytest.mark.parametrize("method", ["score_samples", "predict", "anomaly_maps"])
+@pytest.mark.parametrize("n", [11, 13])
+def test_as_many_masks_as_images_are_asked_for_at_once(method, n):
+    detector = small().fit(noise())
+    with pytest.raises(ValueError, match=f"Found {n} masks for 12 images"):
+        getattr(detector, method)(noise(), np.ones((n, 12, 16)))
+
+
+def test_masks_that_run_out_before_the_images_do_are_refused():
+    images = noise()
+    maps = small().fit(images).anomaly_maps(iter(images), np.ones((2, 12, 16)))
+    assert [next(maps).shape for _ in range(2)] == [(12, 16)] * 2
+    with pytest.raises(ValueError, match="Found 2 masks for 3 images or more"):
+        next(maps)
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        ([1] * 11, "Found y with 11 labels for 12 rows"),
+        ([1] * 13, "Found y with 13 labels for 12 rows"),
+        ([0, 1, -1] * 4, r"y holds \[-1, 0, 1\]; 1 for normal rows and -1"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(y, message):
+    with pytest.raises(ValueError, match=message):
+        small().fit(noise(), y)
+
+
+def test_labels_that_say_nothing_are_ignored_with_a_warning():
+    images = noise()
+    with pytest.warns(UserWarning, match=r"y is ignored: it holds \[0, 1\]") as caught:
+        detector = small().fit(images, [0, 1] * 6)
+    assert caught[0].filename == __file__
+    assert detector.offset_ == small().fit(images).offset_
+
+
+@pytest.mark.parametrize(
+    ("contamination", "n_normal", "least"),
+    [(0.1, 0, 1), ("auto", 0, 2), ("auto", 1, 2)],
+)
+def test_too_few_normal_images_are_refused(contamination, n_normal, least):
+    y = np.repeat([1, -1], [n_normal, 12 - n_normal])
+    with pytest.raises(
+        ValueError, match=rf"Found {n_normal} normal image\(s\).*minimum of {least} is"
+    ):
+        small(contamination=contamination).fit(noise(), y)
 
 
 @pytest.mark.parametrize(

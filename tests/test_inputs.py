@@ -1,3 +1,8 @@
+import mmap
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -313,6 +318,12 @@ def test_rows_of_a_memmap_are_read_right_however_it_is_cut_or_changed(tmp_path, 
         assert (values[5] == 77).all()
 
 
+advised = pytest.mark.skipif(
+    not hasattr(mmap, "MADV_DONTNEED"), reason="pages cannot be let go here"
+)
+
+
+@advised
 def test_pages_of_a_memmap_are_let_go_after_reading(tmp_path, monkeypatch):
     values = on_disk(tmp_path, "r")
     asked = []
@@ -324,9 +335,75 @@ def test_pages_of_a_memmap_are_let_go_after_reading(tmp_path, monkeypatch):
     monkeypatch.setattr(_inputs, "shared_mapping", lambda values: Mapping())
     rows = Rows(values, None, CPU, resident=False)
     assert np.array_equal(rows.stretch(5, 9), values[5:9])
-    assert len(asked) == 1
+    assert asked == [mmap.MADV_DONTNEED]
+    rows.batch(torch.arange(3 * _inputs.PAGED_ROWS))
+    assert asked == [mmap.MADV_DONTNEED] * 4
+
+
+@advised
+@pytest.mark.parametrize("mode", ["r", "r+"])
+@pytest.mark.parametrize(
+    "cut",
+    [
+        lambda values: values,
+        lambda values: values[100:],
+        lambda values: values[3],
+        lambda values: values[::-2, 1:],
+        lambda values: values.reshape(-1, 3, 2),
+        lambda values: values.T.view(np.int8),
+        lambda values: np.asarray(values),
+        lambda values: np.asarray(values)[5:].reshape(-1, 2),
+        lambda values: values.view(np.ndarray)[1:][::2],
+    ],
+    ids=["whole", "rows", "row", "steps", "shape", "dtype", "array", "both", "views"],
+)
+def test_the_mapping_is_found_behind_any_view_of_it(tmp_path, mode, cut):
+    values = on_disk(tmp_path, mode)
+    found = _inputs.shared_mapping(cut(values))
+    assert isinstance(found, mmap.mmap)
+    assert found is _inputs.shared_mapping(values)
+
+
+@pytest.mark.parametrize("mode", ["r", "r+"])
+def test_a_copy_of_mapped_rows_has_no_mapping(tmp_path, mode):
+    values = on_disk(tmp_path, mode)
+    for copy in (values.copy(), values[[2, 3]], np.array(values), values + 1):
+        assert _inputs.shared_mapping(copy) is None
+
+
+LEFT_RESIDENT = """
+import sys
+import numpy as np
+import torch
+from skanogan._inputs import Rows
+from skanogan.benchmark._memory import memory_of_process
+
+rows = Rows(np.load(sys.argv[1], mmap_mode="r"), None, torch.device("cpu"))
+rows.stretch(0, 10)
+before = memory_of_process("VmRSS")
+for at in torch.arange(len(rows)).split(500):
+    assert not rows.batch(at).any()
+print(memory_of_process("VmRSS", before))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux says what is resident")
+def test_mapped_rows_do_not_stay_in_memory_once_they_are_read(tmp_path):
+    path = tmp_path / "rows.npy"
+    # 200 MB, of which the file system keeps none
+    np.lib.format.open_memmap(path, "w+", np.uint8, (50_000, 4000))
+    done = subprocess.run(
+        [sys.executable, "-c", LEFT_RESIDENT, str(path)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert float(done.stdout) < 50e6
 
 
 def test_changes_that_only_memory_holds_are_never_let_go(tmp_path):
-    assert _inputs.shared_mapping(on_disk(tmp_path, "c")) is None
+    values = on_disk(tmp_path, "c")
+    for cut in (values, values[3:], np.asarray(values)):
+        assert _inputs.shared_mapping(cut) is None
     assert _inputs.shared_mapping(np.zeros((3, 2))) is None

@@ -15,6 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import OneClassSVM
 
+from skanogan.image import PatchDetector
 from skanogan.inspection import (
     AnomalyMapDisplay,
     EmbeddingDisplay,
@@ -460,21 +461,22 @@ def test_curves_by_hand():
 
 
 @pytest.mark.parametrize(
-    ("errors", "seconds", "kept"),
+    ("errors", "fits", "kept"),
     [
-        ([3, 1, 2], [1, 2, 3], 20),
-        ([3, 1, 1], [1, 2, 3], 20),
+        ([3, 1, 2], [1, 1, 1], 20),
+        ([3, 1, 1], [1, 1, 1], 20),
         # A warm start goes on in the same history, and forgets the states before.
-        ([3, 1, 5, 4, 6], [1, 2, 1, 2, 3], 40),
+        ([3, 1, 5, 4, 6], [1, 1, 2, 2, 2], 40),
         # A stage without an error ends with its last state.
-        ([1, None, 3, 2], [1, 2, 3, 4], 40),
-        ([1, None], [1, 2], None),
+        ([1, None, 3, 2], [1, 1, 1, 1], 40),
+        ([1, None], [1, 1], None),
     ],
 )
-def test_the_state_that_was_kept_is_marked(errors, seconds, kept):
+def test_the_state_that_was_kept_is_marked(errors, fits, kept):
+    known = [{} if error is None else {"validation_error": error} for error in errors]
     history = [
-        record(10 * k, s, loss=1.0, **({} if e is None else {"validation_error": e}))
-        for k, (e, s) in enumerate(zip(errors, seconds, strict=True), start=1)
+        record(10 * k, k, fit=n, loss=1.0, **error)
+        for k, (error, n) in enumerate(zip(known, fits, strict=True), start=1)
     ]
     line = TrainingCurveDisplay(history=history).plot().kept_line_
     assert (None if line is None else line.get_xdata()[0]) == kept
@@ -708,3 +710,20 @@ def test_importing_the_displays_does_not_load_matplotlib():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "False"
+
+
+def test_a_detector_of_whole_images_is_told_what_draws_its_maps():
+    rng = np.random.RandomState(0)
+    images = rng.normal(size=(6, 12, 12))
+    detector = PatchDetector(
+        make_pipeline(StandardScaler(), IsolationForest(n_estimators=5)), patch_size=4
+    ).fit(images)
+    with pytest.raises(TypeError, match=r"from_predictions\(images, None, list\("):
+        AnomalyMapDisplay.from_estimator(detector, images)
+    display = AnomalyMapDisplay.from_predictions(
+        images,
+        None,
+        list(detector.anomaly_maps(images)),
+        detector.score_samples(images),
+    )
+    assert len(display.maps) == 5

@@ -142,6 +142,14 @@ def test_rows_of_one_kind_have_no_score(name, label):
     assert len(warned) == 1
 
 
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("label", [1, -1])
+def test_rows_without_weight_are_no_rows(name, label):
+    weight = np.asarray(Y) == label
+    with pytest.warns(UndefinedMetricWarning, match=f"holds no {-label}:"):
+        assert np.isnan(function(name)(Y, input_of(name), sample_weight=weight))
+
+
 def test_a_search_may_ask_for_training_scores(blobs):
     search = GridSearchCV(
         IsolationForest(random_state=0),

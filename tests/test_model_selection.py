@@ -6,12 +6,13 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.base import clone, is_classifier
+from scipy import sparse
+from sklearn.base import BaseEstimator, OutlierMixin, clone, is_classifier
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import IsolationForest, VotingClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
-from sklearn.metrics import RocCurveDisplay, roc_auc_score
+from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import (
     FixedThresholdClassifier,
     GridSearchCV,
@@ -124,11 +125,54 @@ def test_more_folds_than_anomalies_are_refused():
         list(NoveltyKFold(5).split(np.zeros((54, 1)), y))
 
 
-def test_a_split_without_a_row_to_train_on_or_an_anomaly_to_test_is_refused():
-    y = np.repeat([1, -1], [50, 2])
-    splitter = NoveltyShuffleSplit(20, test_size=2, random_state=0)
-    with pytest.raises(ValueError, match=r"test_size=2.*50 normal rows and 2 anom"):
-        list(splitter.split(np.zeros((52, 1)), y))
+def test_more_folds_than_normal_rows_are_refused():
+    y = [1] * 3 + [-1] * 9
+    with pytest.raises(ValueError, match=r"n_splits=5 with 3 normal rows.*Shuffle"):
+        list(NoveltyKFold(5).split(np.zeros((12, 1)), y))
+
+
+@pytest.mark.parametrize("y", [[1] * 9 + [-1], [-1] * 9 + [1]])
+def test_random_splits_are_no_way_out_for_a_single_row_of_a_kind(y):
+    with pytest.raises(ValueError, match=r"n_splits=2 with 1 .*Lower n_splits\.$"):
+        list(NoveltyKFold(2).split(np.zeros((10, 1)), y))
+
+
+@pytest.mark.parametrize(
+    ("n_normal", "n_anomalies", "sizes"),
+    [
+        (50, 2, {"test_size": 2}),
+        (2, 50, {"test_size": 2}),
+        (2, 40, {"test_size": 21, "train_size": 2}),
+    ],
+    ids=["no anomaly to test on", "no normal row to test on", "none to train on"],
+)
+def test_random_splits_that_lack_a_kind_are_refused(n_normal, n_anomalies, sizes):
+    y = np.repeat([1, -1], [n_normal, n_anomalies])
+    splitter = NoveltyShuffleSplit(20, **sizes, random_state=0)
+    said = (
+        f"test_size={sizes['test_size']}, train_size={sizes.get('train_size')} with "
+        f"{n_normal} normal rows and {n_anomalies} anomalies leaves a split without"
+    )
+    with pytest.raises(ValueError, match=said):
+        list(splitter.split(np.zeros((len(y), 1)), y))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "n_train", "n_test"),
+    [
+        ({}, 36, 5),
+        ({"test_size": 0.2}, 32, 10),
+        ({"train_size": 0.5}, 20, 25),
+        ({"train_size": 0.5, "test_size": 0.2}, 20, 10),
+        ({"train_size": 10, "test_size": 5}, 8, 5),
+    ],
+    ids=str,
+)
+def test_random_splits_draw_as_many_rows_as_asked(sizes, n_train, n_test):
+    y = np.repeat([1, -1], [40, 10])
+    splits = NoveltyShuffleSplit(3, **sizes, random_state=0).split(np.zeros(50), y)
+    found = [(len(train), len(test)) for train, test in splits]
+    assert found == [(n_train, n_test)] * 3
 
 
 @pytest.mark.parametrize(
@@ -183,6 +227,19 @@ class Counting(IsolationForest):
         return super().fit(X, y, sample_weight)
 
 
+class Told(OutlierMixin, BaseEstimator):
+    """Keeps what its fit was told."""
+
+    def fit(self, X, y=None, **told):
+        if told.get("fail"):
+            raise ValueError("told to fail")
+        self.told_ = told
+        return self
+
+    def decision_function(self, X):
+        return np.ones(len(X))
+
+
 @pytest.fixture
 def classifier():
     return NoveltyClassifier(Counting(n_estimators=30, random_state=0))
@@ -193,6 +250,35 @@ def test_it_learns_from_the_normal_rows_alone(classifier, blobs):
     classifier.fit(X, y, sample_weight=np.arange(len(X)))
     assert np.array_equal(classifier.estimator_.rows_, X[y == 1])
     assert np.array_equal(classifier.estimator_.weights_, np.arange(len(X))[y == 1])
+
+
+def test_what_fit_is_told_is_cut_only_where_it_has_a_value_a_row():
+    y = np.array([1, -1, 1, 1, -1])
+    cut = {"weights": np.arange(5.0), "table": pd.DataFrame({"a": range(5)})}
+    whole = {
+        "number": 3.0,
+        "nothing": None,
+        "text": "right",
+        "names": ["a", "b"],
+        "edges": np.arange(6),
+        "matrix": np.zeros((3, 5)),
+    }
+    classifier = NoveltyClassifier(Told()).fit(np.zeros((5, 1)), y, **cut, **whole)
+    told = classifier.estimator_.told_
+    assert told["weights"].tolist() == [0, 2, 3]
+    assert told["table"].index.tolist() == [0, 2, 3]
+    for name, value in whole.items():
+        assert told[name] is value
+
+
+def test_a_second_fit_that_fails_leaves_the_classifier_as_it_was(blobs):
+    classifier = NoveltyClassifier(Told()).fit(*blobs)
+    before = dict(vars(classifier))
+    with pytest.raises(ValueError, match="told to fail"):
+        classifier.fit(*blobs, fail=True)
+    with pytest.raises(ValueError, match="y holds"):
+        classifier.fit(blobs[0], blobs[1] + 1)
+    assert vars(classifier) == before
 
 
 def test_it_says_what_the_detector_says(classifier, blobs):
@@ -231,6 +317,42 @@ def test_feature_names_are_the_detectors(classifier, blobs):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         classifier.predict(table)
+
+
+def test_columns_are_counted_and_named_from_fit_on(classifier, blobs):
+    X, y = blobs
+    assert not hasattr(classifier, "n_features_in_")
+    assert not hasattr(classifier, "feature_names_in_")
+    with pytest.raises(NotFittedError):
+        classifier.n_features_in_  # noqa: B018
+    classifier.fit(X, y)
+    assert classifier.n_features_in_ == 2
+    assert not hasattr(classifier, "feature_names_in_")
+
+
+def test_a_refit_without_names_forgets_them(classifier, blobs):
+    X, y = blobs
+    classifier.fit(pd.DataFrame(X, columns=["a", "b"]), y).fit(X, y)
+    assert not hasattr(classifier, "feature_names_in_")
+    assert classifier.n_features_in_ == 2
+    classifier.fit(pd.DataFrame(X[:, :1], columns=["b"]), y)
+    assert classifier.feature_names_in_.tolist() == ["b"]
+    assert classifier.n_features_in_ == 1
+
+
+def test_a_pickle_holds_what_was_fitted_and_a_clone_does_not(blobs):
+    X, y = blobs
+    table = pd.DataFrame(X, columns=["a", "b"])
+    forest = IsolationForest(n_estimators=5, random_state=0)
+    classifier = NoveltyClassifier(forest).fit(table, y)
+    again = pickle.loads(pickle.dumps(classifier))
+    assert again.n_features_in_ == 2
+    assert again.feature_names_in_.tolist() == ["a", "b"]
+    assert np.array_equal(again.predict(table), classifier.predict(table))
+    fresh = clone(classifier)
+    assert repr(fresh.get_params()) == repr(classifier.get_params())
+    assert not hasattr(fresh, "n_features_in_")
+    assert not hasattr(fresh, "estimator_")
 
 
 def test_normal_rows_alone_are_enough(classifier, blobs):
@@ -341,13 +463,6 @@ def test_calibrated_probabilities_are_higher_for_anomalies(method, classifier, b
     assert probability.mean() == pytest.approx(1 / 11, abs=0.03)
 
 
-def test_a_roc_curve_is_drawn_of_it(classifier, blobs):
-    X, y = blobs
-    display = RocCurveDisplay.from_estimator(classifier.fit(X, y), X, y, pos_label=-1)
-    decision = classifier.decision_function(X)
-    assert display.roc_auc == pytest.approx(roc_auc_score(y, decision))
-
-
 def test_it_takes_a_pipeline_and_our_own_detectors(blobs):
     X, y = blobs
     detector = AnoGANDetector(max_iter=60, hidden_layer_sizes=(16,), random_state=0)
@@ -358,3 +473,15 @@ def test_it_takes_a_pipeline_and_our_own_detectors(blobs):
     assert np.array_equal(
         classifier.decision_function(X), expected.decision_function(X)
     )
+
+
+@pytest.mark.parametrize("value", [[[1], [1, 2]], sparse.eye(3).tocsr()])
+def test_a_fit_parameter_of_any_kind_passes_through(value):
+    class Keeps(IsolationForest):
+        def fit(self, X, y=None, given=None):
+            self.given_ = given
+            return super().fit(X)
+
+    X, y = np.random.RandomState(0).normal(size=(20, 2)), np.repeat([1, -1], 10)
+    classifier = NoveltyClassifier(Keeps(n_estimators=5)).fit(X, y, given=value)
+    assert classifier.estimator_.given_ is value

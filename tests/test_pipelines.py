@@ -1,6 +1,7 @@
 """Detectors among scikit-learn's pipelines, ensembles, searches and displays."""
 
 import warnings
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,7 @@ from sklearn.model_selection import (
     HalvingGridSearchCV,
     StratifiedKFold,
     cross_val_predict,
+    cross_val_score,
     cross_validate,
     validation_curve,
 )
@@ -206,44 +208,84 @@ def test_several_scorers_measure_one_cross_validation(detector, table):
     assert found["test_auroc"].mean() > 0.9
 
 
-def test_halving_spends_updates_on_the_better_candidates(detector, table):
+@pytest.fixture
+def line():
+    """160 normal rows along a line, and 20 that are as far apart in all directions."""
+    rng = np.random.RandomState(0)
+    X = rng.normal(size=(180, 1)) * [1, 1, 1, -1] + rng.normal(0, 0.2, size=(180, 4))
+    X[-20:] = rng.normal(size=(20, 4))
+    return X, np.repeat([1, -1], [160, 20])
+
+
+@pytest.fixture
+def auto_encoder(make_ocgan):
+    """A detector that knows nothing of a line before some tens of updates."""
+    return make_ocgan(
+        latent_discriminator=False,
+        visual_discriminator=False,
+        mining=False,
+        anomaly_score="reconstruction",
+        latent_dim=2,
+        learning_rate=1e-2,
+    )
+
+
+def test_halving_spends_updates_on_the_better_candidates(auto_encoder, line):
+    spent = []
+
+    def scorer(fitted, X, y):
+        spent.append((fitted.max_iter, fitted.n_iter_))
+        return outlier_roc_auc_scorer(fitted, X, y)
+
     search = HalvingGridSearchCV(
-        detector,
-        {"whitening_floor": [1e-3, 0.1], "n_steps": [0, 2]},
+        auto_encoder,
+        {"learning_rate": [1e-4, 1e-2], "latent_dim": [1, 2]},
         resource="max_iter",
         min_resources=10,
         max_resources=40,
         factor=2,
-        scoring=outlier_roc_auc_scorer,
+        scoring=scorer,
         cv=NoveltyKFold(2),
         refit=False,
         error_score="raise",
+        return_train_score=False,
         random_state=0,
-    )
+    ).fit(*line)
+    # Four candidates, then two, then one, on two folds
+    assert spent == [(10, 10)] * 8 + [(20, 20)] * 4 + [(40, 40)] * 2
+    rounds = [{}, {}, {}]
+    for at, params, score in zip(
+        *(search.cv_results_[name] for name in ("iter", "params", "mean_test_score")),
+        strict=True,
+    ):
+        rounds[at][params["learning_rate"], params["latent_dim"]] = score
+    for before, after in pairwise(rounds):
+        best = sorted(before, key=before.get)[-len(after) :]
+        assert set(after) == set(best)
+    assert set(rounds[1]) == {(1e-2, 1), (1e-2, 2)}
+
+
+def test_a_parameter_is_varied_along_a_validation_curve(auto_encoder, line):
     with warnings.catch_warnings():
         # It asks for scores of the rows that were trained on, which are all normal.
         warnings.simplefilter("ignore", UndefinedMetricWarning)
-        warnings.filterwarnings("ignore", "One or more of the train scores")
-        search.fit(*table)
-    assert search.n_candidates_ == [4, 2, 1]
-    assert search.n_resources_ == [10, 20, 40]
-    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
-
-
-def test_a_parameter_is_varied_along_a_validation_curve(detector, table):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UndefinedMetricWarning)
         _, found = validation_curve(
-            detector,
-            *table,
+            auto_encoder,
+            *line,
             param_name="max_iter",
             param_range=[1, 60],
             cv=NoveltyKFold(2),
             scoring=outlier_roc_auc_scorer,
             error_score="raise",
         )
-    assert found.shape == (2, 2)
-    assert np.isfinite(found).all()
+    for max_iter, scores in zip([1, 60], found, strict=True):
+        detector = clone(auto_encoder).set_params(max_iter=max_iter)
+        alone = cross_val_score(
+            detector, *line, cv=NoveltyKFold(2), scoring=outlier_roc_auc_scorer
+        )
+        assert np.array_equal(scores, alone)
+    assert found[0].max() < 0.8
+    assert found[1].min() > 0.9
 
 
 @pytest.mark.parametrize("named", [False, True])

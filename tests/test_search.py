@@ -208,6 +208,6 @@ def test_processes_of_joblib_are_not_held_a_second_time():
 @pytest.mark.usefixtures("unlimited")
 def test_processes_of_joblib_share_the_cores():
     counts = Parallel(n_jobs=2, backend="loky")(
-        delayed(torch.get_num_threads)() for _ in range(4)
+        delayed(threads_beside_others)() for _ in range(4)
     )
     assert set(counts) == {max(1, joblib.cpu_count() // 2)}

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from skanogan._base import BaseDetector
+from skanogan._compat import CALLBACK_ATTRIBUTES, CALLBACKS
 from skanogan._persistence.values import Network, decoded, encoded, matches
 from skanogan.exceptions import ModelFileError
 from skanogan.utils.discovery import all_detectors
@@ -209,7 +210,7 @@ def _check_lengths(parameters: dict[str, Any]) -> None:
 def _attributes(detector: BaseDetector) -> dict[str, Any]:
     """What `fit` has set, but for the model and its device."""
     parameters = detector.get_params(deep=False)
-    left_out = {*parameters, "model_", "device_"}
+    left_out = {*parameters, "model_", "device_", CALLBACKS, *CALLBACK_ATTRIBUTES}
     found = {key: v for key, v in vars(detector).items() if key not in left_out}
     if unknown := sorted(set(found) - set(_hints(type(detector)))):
         raise TypeError(

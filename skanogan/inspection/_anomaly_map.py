@@ -152,6 +152,13 @@ class AnomalyMapDisplay:
         """
         check_matplotlib(f"{cls.__name__}.from_estimator")
         check_methods(cls.__name__, detector, ["anomaly_map"])
+        if hasattr(detector, "anomaly_maps"):
+            raise TypeError(
+                f"{type(detector).__name__} maps whole images one at a time, and "
+                f"{cls.__name__}.from_estimator draws rows. Use {cls.__name__}."
+                "from_predictions(images, None, list(detector.anomaly_maps(images)), "
+                "scores)."
+            )
         check_count("max_rows", max_rows, MOST_ROWS)
         check_count("max_features", max_features)
         if indices is None:

@@ -210,17 +210,17 @@ def kept_update(history: Sequence[dict[str, float]]) -> int | None:
     """The update whose state the training ended with, if errors decided it.
 
     The least error of the records, but only of the last call of `fit` (a warm start
-    goes on in the same history, and its seconds start again) and of the last stage (one
-    without an error keeps its last state).
+    goes on in the same history, and counts itself as ``fit``) and of the last stage
+    (one without an error keeps its last state).
     """
     candidates: list[dict[str, float]] = []
-    seconds = 0.0
+    fit = 1.0
     for record in history:
-        if record.get("seconds", seconds) < seconds or "validation_error" not in record:
+        if record.get("fit", 1) != fit or "validation_error" not in record:
             candidates = []
         if "validation_error" in record:
             candidates.append(record)
-        seconds = record.get("seconds", seconds)
+        fit = record.get("fit", 1)
     if not candidates:
         return None
     return int(min(candidates, key=lambda record: record["validation_error"])["n_iter"])

@@ -1,12 +1,15 @@
 """Generators at rest, rewritten to draw the same rows in fewer passes over memory."""
 
 import copy
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 __all__ = ["folded"]
+
+Layer = TypeVar("Layer", bound=nn.Module)
 
 NARROW = 64
 """Output channels times kernel size, up to which a matrix product is faster."""
@@ -34,12 +37,20 @@ def folded(network: nn.Module) -> nn.Module:
         return network
     layers: list[nn.Module] = []
     for layer in network:
-        if isinstance(layer, nn.BatchNorm2d) and _is_foldable(layers, layer):
-            _fold(layers, layer)
+        norm = _plain(layer, nn.BatchNorm2d)
+        if norm is not None and _is_foldable(layers, norm):
+            _fold(layers, norm)
         else:
             layers.append(layer)
     layers = [_NarrowTransposed(m) if _is_narrow(m) else m for m in layers]
     return nn.Sequential(*layers).eval()
+
+
+def _plain(layer: nn.Module, kind: type[Layer]) -> Layer | None:
+    """A layer that does what its class does: no subclass, nothing hung onto it."""
+    # Parametrizations make a class of their own; the older spectral norm has hooks.
+    hung = layer._forward_pre_hooks or layer._forward_hooks
+    return layer if type(layer) is kind and not hung else None
 
 
 def _is_foldable(before: list[nn.Module], norm: nn.BatchNorm2d) -> bool:
@@ -48,9 +59,10 @@ def _is_foldable(before: list[nn.Module], norm: nn.BatchNorm2d) -> bool:
     if isinstance(before[-1], nn.Unflatten):
         # A dense layer to maps: n_pixels consecutive outputs belong to one of them.
         maps = before[-1].unflattened_size[0]
-        is_dense = len(before) > 1 and isinstance(before[-2], nn.Linear)
-        return is_dense and maps == norm.num_features
-    return isinstance(before[-1], nn.ConvTranspose2d) and before[-1].groups == 1
+        dense = _plain(before[-2], nn.Linear) if len(before) > 1 else None
+        return dense is not None and bool(maps == norm.num_features)
+    convolution = _plain(before[-1], nn.ConvTranspose2d)
+    return convolution is not None and convolution.groups == 1
 
 
 def _fold(layers: list[nn.Module], norm: nn.BatchNorm2d) -> None:
@@ -78,11 +90,12 @@ def _fold(layers: list[nn.Module], norm: nn.BatchNorm2d) -> None:
 
 
 def _is_narrow(layer: nn.Module) -> bool:
+    convolution = _plain(layer, nn.ConvTranspose2d)
     return (
-        isinstance(layer, nn.ConvTranspose2d)
-        and layer.weight.device.type == "cpu"
-        and layer.groups == 1
-        and layer.weight[0].numel() <= NARROW
+        convolution is not None
+        and convolution.weight.device.type == "cpu"
+        and convolution.groups == 1
+        and convolution.weight[0].numel() <= NARROW
     )
 
 

@@ -22,7 +22,7 @@ from skanogan.models._averaging import Average
 from skanogan.models._feature_map import by_features, by_position, position_metrics
 from skanogan.models._losses import ADVERSARIAL_LOSSES, gradient_penalty
 from skanogan.models._metric import WhitenedMetric
-from skanogan.models._model import Model, chunked
+from skanogan.models._model import Model, chunked, share_of_variance
 from skanogan.models._networks import Discriminator, adam
 from skanogan.models._prior import Prior
 from skanogan.models._scaling import Scaling
@@ -132,6 +132,10 @@ class GAN(Model):
             parts["encoder_optimizer"] = self._encoder_optimizer
         return parts
 
+    def is_whole_after(self, n_updates: int) -> bool:
+        stage_2 = self.encoder_training
+        return stage_2 is None or n_updates > stage_2.after
+
     def resume_training(self) -> None:
         stage_2 = self.encoder_training
         if stage_2 is not None and self._n_updates > stage_2.after:
@@ -148,8 +152,10 @@ class GAN(Model):
 
     def _train_gan(self, real: Tensor) -> dict[str, Tensor]:
         """One update of D, one of G (Goodfellow et al. 2014, algorithm 1, k = 1)."""
-        # Batch normalisation in the generator needs two rows even where X has one.
+        # Batch normalisation needs two rows even where a batch has one.
         n = max(len(real), 2)
+        if len(real) == 1:
+            real = real.expand(2, *real.shape[1:])
 
         # 1. D: real rows up, drawn rows down.
         with torch.no_grad():
@@ -281,10 +287,7 @@ class GAN(Model):
     def collapse(self, x: Tensor) -> float:
         rng = torch.Generator().manual_seed(0)
         drawn = chunked(self.generator, self._fixed_latents(COLLAPSE_ROWS, rng))
-        variances = [
-            rows.var(0, correction=0).sum() for rows in (drawn, self._scaled(x))
-        ]
-        return float(variances[0] / variances[1].clamp(min=1e-12))
+        return share_of_variance(drawn, x, self._scaled)
 
     def _learn_positions(self, scaled: Tensor, latents: Tensor) -> None:
         """Learn the metrics of `feature_map` from some rows and latents near them."""

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from skanogan.models._feature_map import by_gradient
 
-__all__ = ["Model", "chunked", "floats_kept"]
+__all__ = ["Model", "chunked", "floats_kept", "share_of_variance"]
 
 CHUNK = 256
 """Rows drawn or encoded at once where a model does so for itself, at fit."""
@@ -60,6 +60,21 @@ class Model(nn.Module, ABC):
             (checkpoints).
         """
         return {}
+
+    def is_whole_after(self, n_updates: int) -> bool:
+        """Whether a training of so many updates has trained every network.
+
+        Parameters
+        ----------
+        n_updates : int
+            At least 1.
+
+        Returns
+        -------
+        is_whole : bool
+            False where a network is trained only later.
+        """
+        return True
 
     def resume_training(self) -> None:
         """Bring what follows from the parts just restored up to them."""
@@ -246,6 +261,35 @@ def chunked(function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
     """Apply a row-wise function to `CHUNK` rows at a time and join the results."""
     chunks = torch.split(rows, CHUNK)
     return torch.cat([function(chunk) for chunk in chunks])
+
+
+def share_of_variance(
+    drawn: Tensor, x: Tensor, scaled: Callable[[Tensor], Tensor]
+) -> float:
+    """The variance of drawn rows, summed over entries, as a share of that of real ones.
+
+    Parameters
+    ----------
+    drawn : Tensor of shape (k, ...)
+        On the networks' scale.
+    x : Tensor of shape (m, ...)
+        Real rows in X's units.
+    scaled : callable
+        From X's units to the networks' scale, chunk by chunk: X may be of uint8, an
+        eighth of what it is once scaled.
+
+    Returns
+    -------
+    share : float
+    """
+    centre = drawn.mean(0)
+    moments = torch.zeros(2, *centre.shape, dtype=torch.float64).to(drawn.device)
+    for chunk in torch.split(x, CHUNK):
+        rows = (scaled(chunk) - centre).to(moments.dtype)
+        moments += torch.stack([rows.sum(0), rows.square().sum(0)])
+    mean, square = moments / len(x)
+    variance = (square - mean.square()).sum()
+    return float(drawn.var(0, correction=0).sum() / variance.clamp(min=1e-12))
 
 
 def floats_kept(function: Callable[[Tensor], Tensor], rows: Tensor) -> int:

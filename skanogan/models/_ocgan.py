@@ -33,7 +33,7 @@ from skanogan.models._feature_map import (
 )
 from skanogan.models._losses import ADVERSARIAL_LOSSES
 from skanogan.models._metric import RANK, WhitenedMetric
-from skanogan.models._model import Model, chunked
+from skanogan.models._model import Model, chunked, share_of_variance
 from skanogan.models._networks import Discriminator, adam
 from skanogan.models._prior import Prior
 from skanogan.models._processes import draw, joined_mean, joined_variance
@@ -373,10 +373,8 @@ class OCGAN(Model):
         return 5 * self._widest
 
     def collapse(self, x: Tensor) -> float:
-        scaled = self._scaled(x)
-        rebuilt = chunked(self.autoencoder, scaled)
-        variances = [rows.var(0, correction=0).sum() for rows in (rebuilt, scaled)]
-        return float(variances[0] / variances[1].clamp(min=1e-12))
+        rebuilt = chunked(lambda rows: self.autoencoder(self._scaled(rows)), x)
+        return share_of_variance(rebuilt, x, self._scaled)
 
     def _features(self, x: Tensor) -> Tensor:
         return self.autoencoder.encoder.features(self._scaled(x))
