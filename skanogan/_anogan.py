@@ -38,7 +38,8 @@ class AnoGANDetector(GANDetector):
     generator : torch.nn.Module, default=None
         A network of your own, from (n, latent_dim) to (n, n_features) or
         (n, C, H, W), on the scale of standardised columns or of pixels in [-1, 1]. It
-        is copied, with its weights as the start. Set `latent_dim` as well.
+        is copied; all its weights are trained, from what they are. Set `latent_dim` as
+        well.
     discriminator : torch.nn.Module, default=None
         A network of your own to one logit a row, with a method ``features(x)``, or a
         ``torch.nn.Sequential`` whose last module makes the logit. Also copied.

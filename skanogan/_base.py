@@ -48,6 +48,7 @@ from skanogan._threads import (
     threads_to_train,
 )
 from skanogan._trainings import Job, carry_out
+from skanogan._warm_start import go_on_from, records_after
 from skanogan.exceptions import (
     BatchSizeWarning,
     CollapseWarning,
@@ -219,7 +220,7 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
         model = self._make_model(rows, self._row_shape(), rng).to(device)
         before = list(self.history_) if warm else []
         if warm:
-            _continue(model, self.model_)
+            go_on_from(self.model_, model)
 
         def ready(model: Model, history: list[dict[str, float]]) -> dict[str, Any]:
             """The fitted attributes, from a model whose training has ended."""
@@ -227,7 +228,7 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
             fitted = object.__new__(type(self))
             fitted.__dict__.update(self.__dict__)
             fitted._make_ready(model, reference, int(parts.seeds[3]), device)
-            fitted.history_ = [*before, *_after(before, history)]
+            fitted.history_ = [*before, *records_after(before, history)]
             fitted.n_iter_ = int(fitted.history_[-1]["n_iter"])
             calibrating = parts.held_out if self.contamination == "auto" else normal
             scores = fitted._score_values(values, calibrating)
@@ -674,39 +675,3 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
             self.model_.float()
         self.model_.to(device)
         self.device_ = device
-
-
-def _after(
-    before: list[dict[str, float]], history: list[dict[str, float]]
-) -> list[dict[str, float]]:
-    """Records of a fit after those that it went on from: updates and fits counted."""
-    last = before[-1] if before else {"n_iter": 0, "fit": 0}
-    done, n_fits = last["n_iter"], last.get("fit", 1)
-    return [
-        {**record, "n_iter": done + record["n_iter"], "fit": n_fits + 1}
-        for record in history
-    ]
-
-
-def _continue(model: Model, first: Model) -> None:
-    """Give a model, made by the parameters as they are now, another's weights.
-
-    A network that only one of the two has is left as it is.
-    """
-    state = first.state_dict()
-    for name, network in model.named_children():
-        weights = {
-            key.removeprefix(f"{name}."): value
-            for key, value in state.items()
-            if key.startswith(f"{name}.")
-        }
-        if not weights:
-            continue
-        try:
-            network.load_state_dict(weights)
-        except RuntimeError as error:
-            raise ValueError(
-                "warm_start=True continues with the same networks: a parameter that "
-                f"sets the layers of {name} has changed since the first fit. Use "
-                "warm_start=False."
-            ) from error

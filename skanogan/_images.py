@@ -153,8 +153,8 @@ def _read_file(path: Path) -> np.ndarray:
         from PIL import Image
     except ImportError as error:
         raise ImportError(
-            f"Reading {path} needs Pillow: pip install pillow. Files in NumPy's .npy "
-            "format need nothing."
+            f'Reading {path} needs Pillow: pip install "skanogan[image]". Files in '
+            "NumPy's .npy format need nothing."
         ) from error
     with Image.open(path) as opened:
         frames = getattr(opened, "n_frames", 1)

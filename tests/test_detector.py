@@ -376,6 +376,7 @@ def test_history_holds_losses_logits_and_seconds(make_detector, blob):
         "real_logit",
         "drawn_logit",
         "seconds",
+        "fit",
     }
     assert [record["n_iter"] for record in detector.history_] == [*range(2, 41, 2)]
     assert detector.n_iter_ == 40

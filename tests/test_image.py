@@ -505,7 +505,8 @@ def test_paths_of_pictures_are_read_by_pillow(tmp_path, mode):
 
 def test_without_pillow_the_error_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
-    with pytest.raises(ImportError, match=r"a\.png needs Pillow: pip install pillow"):
+    needed = r'a\.png needs Pillow: pip install "skanogan\[image\]"'
+    with pytest.raises(ImportError, match=needed):
         small().fit([tmp_path / "a.png", tmp_path / "a.png"])
 
 
@@ -1099,3 +1100,42 @@ def test_new_images_must_be_like_those_of_fit():
         detector.anomaly_map(np.zeros((2, 2)))
     with pytest.raises(ValueError, match="stride=9"):
         detector.anomaly_map(np.zeros((9, 9)), stride=9)
+
+
+def test_no_more_is_allocated_than_there_are_patches():
+    # Regression: a MemoryError of terabytes, for 2,704 patches.
+    images = np.random.RandomState(0).normal(size=(3, 6, 7))
+    detector = small(patches_per_image=10**9, contamination=0.1).fit(images)
+    assert detector.n_patches_ == 3 * 3 * 4
+
+
+def test_larger_images_give_more_patches_than_the_first():
+    rng = np.random.RandomState(0)
+    images = [rng.normal(size=(4 + side, 4)) for side in range(6)]
+    for order in (images, images[::-1]):
+        detector = small(patches_per_image=10**9, contamination=0.1).fit(order)
+        assert detector.n_patches_ == 1 + 2 + 3 + 4 + 5 + 6
+        assert len(np.unique(detector.estimator_.seen_, axis=0)) == 21
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_an_image_of_another_dtype_is_refused_wherever_it_falls(seed):
+    # Regression: only among those trained on, so that the seed decided.
+    images = list(np.random.RandomState(0).randint(0, 255, (9, 8, 8)).astype(np.uint8))
+    images[4] = images[4] / 255
+    with pytest.raises(ValueError, match="one dtype, in the same units"):
+        small(random_state=seed).fit(images)
+
+
+def test_images_of_another_dtype_are_not_scored():
+    images = np.random.RandomState(0).randint(0, 255, (9, 8, 8)).astype(np.uint8)
+    detector = small().fit(images)
+    for call in (detector.predict, lambda given: detector.anomaly_map(given[0])):
+        with pytest.raises(ValueError, match=r"dtype float64, and the first .* uint8"):
+            call(images / 255)
+
+
+def test_floats_of_any_length_are_scored():
+    images = np.random.RandomState(0).normal(size=(9, 8, 8))
+    detector = small().fit(images)
+    assert detector.score_samples(images.astype(np.float32)).shape == (9,)

@@ -183,6 +183,7 @@ def test_acae_is_an_auto_encoder_against_a_visual_discriminator(make_ocgan, zero
         "reconstruction_error",
         "validation_error",
         "seconds",
+        "fit",
     }
     other = make_ocgan(**acae | {"visual_fakes": "samples"}).fit(zeros)
     assert not np.array_equal(detector.score_samples(zeros), other.score_samples(zeros))
@@ -335,6 +336,7 @@ def test_history_holds_losses_errors_and_seconds(make_ocgan, blob):
             "reconstruction_error",
             "validation_error",
             "seconds",
+            "fit",
         }
     assert [record["n_iter"] for record in detector.history_] == [*range(2, 41, 2)]
 
