@@ -436,7 +436,7 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
             standard deviations of the column, those of images in halves of the training
             range of the pixels (0 to 2 for images in that range), the mean over
             channels. "features" has no unit; from the activations of the networks
-            built here, it is 1 on average over the normal rows it was learned from.
+            built here, it is about 1 (.7 to 1) on average over normal rows.
 
         Raises
         ------

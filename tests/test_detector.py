@@ -107,18 +107,6 @@ def test_every_score_tells_far_rows_from_normal_ones(
     assert roc_auc_score(y, detector.decision_function(X)) > 0.9
 
 
-def test_the_discriminator_alone_tells_anomalies_once_it_is_trained(
-    make_detector, labelled
-):
-    X, y = labelled
-    detector = make_detector(anomaly_score="p_d", max_iter=300, learning_rate=1e-3)
-    scores = detector.fit(X, y).score_samples(X)
-    x = torch.from_numpy(X)
-    with torch.no_grad():
-        logits = detector.model_.discriminator(detector.model_._scaled(x))
-    np.testing.assert_allclose(scores, logits.numpy(), rtol=1e-9)
-
-
 def test_predictions_are_the_sign_of_the_decision_function(make_detector, blob):
     detector = make_detector(contamination=0.2).fit(blob)
     decision = detector.decision_function(blob)

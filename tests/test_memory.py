@@ -1,6 +1,7 @@
 """A cache of trainings: what is found in it, and what must not be."""
 
 import pickle
+import shutil
 import subprocess
 import sys
 
@@ -46,7 +47,12 @@ OTHER_SCORING = {
     "whitening_floor": 0.5,
     "contamination": 0.2,
     "scoring_dtype": "float32",
-    "verbose": 0,
+    "verbose": 1,
+}
+
+OF_THE_BORDER = {
+    *("image_shape", "validation_fraction", "random_state", "device", "warm_start"),
+    *("memory", "checkpoint", "contamination", "scoring_dtype", "verbose"),
 }
 
 OTHER_TRAINING = {
@@ -146,12 +152,37 @@ def test_parameters_of_scoring_train_nothing_and_change_no_weight(
 @detectors
 def test_every_parameter_is_of_training_or_said_not_to_be(detector_class):
     named = set(detector_class().get_params())
-    said = detector_class._not_of_training
-    assert said <= named
-    # Read with the parameters of each class: what is new to it counts as of training.
-    elsewhere = {"image_shape", "validation_fraction", "random_state", "device"}
-    elsewhere |= {"warm_start", "memory", "checkpoint"}
-    assert said - elsewhere <= set(OTHER_SCORING)
+    of_scoring = set(OTHER_SCORING) & named
+    assert detector_class._not_of_training == OF_THE_BORDER | of_scoring
+
+
+@detectors
+def test_a_cache_may_move(detector_class, blob, trainings, tmp_path):
+    cheap(detector_class, memory=tmp_path / "here").fit(blob)
+    shutil.move(tmp_path / "here", tmp_path / "there")
+    cheap(detector_class, memory=tmp_path / "there").fit(blob)
+    assert len(trainings) == 1
+
+
+@detectors
+def test_a_cache_is_asked_before_a_checkpoint(
+    detector_class, blob, trainings, tmp_path
+):
+    for name in ("a", "b"):
+        cheap(detector_class, memory=tmp_path, checkpoint=tmp_path / name).fit(blob)
+    assert len(trainings) == 1
+    assert not (tmp_path / "b").exists()
+
+
+@detectors
+def test_a_checkpoint_may_be_renamed(detector_class, blob, trainings, tmp_path):
+    cheap(detector_class, checkpoint=tmp_path / "a", verbose=1).fit(blob)
+    (tmp_path / "a").rename(tmp_path / "b")
+    scores = [
+        cheap(detector_class, **more).fit(blob).score_samples(blob)
+        for more in ({"checkpoint": tmp_path / "b"}, {})
+    ]
+    assert np.array_equal(*scores)
 
 
 @detectors
