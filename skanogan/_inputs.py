@@ -71,7 +71,7 @@ class Rows:
         self._image_shape = image_shape
         self._indices = indices
         self._mapping = shared_mapping(values)
-        row_bytes = values.dtype.itemsize * values.shape[1]
+        row_bytes = _dtype_for_torch(values.dtype).itemsize * values.shape[1]
         limit = RESIDENT_BYTES.get(device.type, RESIDENT_BYTES_ELSEWHERE)
         self._resident: Tensor | None = None
         if resident and len(self) * row_bytes <= limit:
@@ -211,14 +211,16 @@ class Rows:
 
 def _for_torch(rows: np.ndarray) -> np.ndarray:
     """A writable copy in a dtype that torch and every device have."""
-    dtype: type = np.float64
-    if rows.dtype == np.uint8:
-        dtype = np.uint8
-    elif rows.dtype.itemsize <= 2 or rows.dtype == np.float32:
-        dtype = np.float32
     # Indexing by positions has made a copy already, a slice has not.
     fresh = rows.flags.owndata and rows.flags.writeable and type(rows) is np.ndarray
-    return rows.astype(dtype, order="C", copy=not fresh)
+    return rows.astype(_dtype_for_torch(rows.dtype), order="C", copy=not fresh)
+
+
+def _dtype_for_torch(dtype: np.dtype) -> np.dtype:
+    """uint8, or the shorter float that holds each of its numbers."""
+    if dtype == np.uint8:
+        return np.dtype(np.uint8)
+    return np.dtype(np.float32 if dtype.itemsize <= 2 or dtype == np.float32 else float)
 
 
 def shared_mapping(values: np.ndarray) -> "mmap.mmap | None":

@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.model_selection import StratifiedKFold, StratifiedShuffleSplit
 from sklearn.utils import Tags, indexable
+from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
@@ -294,6 +295,18 @@ class NoveltyClassifier(AroundDetector, ClassifierMixin, BaseEstimator):
         self.estimator_ = clone(self.estimator).fit(normal, None, **fit_params)
         self.classes_ = np.array([min(self.anomaly_label, int(np.min(y))), 1])
         return self
+
+    def get_metadata_routing(self) -> MetadataRouter:
+        """Who takes what is passed on to `fit`: the detector, as it asks for it.
+
+        Returns
+        -------
+        routing : MetadataRouter
+            Of scikit-learn, where routing is enabled.
+        """
+        mapping = MethodMapping().add(caller="fit", callee="fit")
+        router: MetadataRouter = MetadataRouter(owner=self).add_self_request(self)
+        return router.add(estimator=self.estimator, method_mapping=mapping)
 
     def decision_function(self, X: Any) -> np.ndarray:
         """The detector's: negative for anomalies.

@@ -407,3 +407,11 @@ def test_changes_that_only_memory_holds_are_never_let_go(tmp_path):
     for cut in (values, values[3:], np.asarray(values)):
         assert _inputs.shared_mapping(cut) is None
     assert _inputs.shared_mapping(np.zeros((3, 2))) is None
+
+
+@pytest.mark.parametrize(("dtype", "held"), [(np.uint8, True), (np.bool_, False)])
+def test_rows_are_held_by_what_they_take_as_tensors(dtype, held, monkeypatch):
+    # Regression: booleans were counted as bytes, and held as floats of four.
+    monkeypatch.setitem(_inputs.RESIDENT_BYTES, "cpu", 1000)
+    rows = Rows(np.zeros((100, 9), dtype), None, CPU)
+    assert (rows._resident is not None) is held

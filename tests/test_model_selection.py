@@ -7,17 +7,19 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
+from sklearn import config_context
 from sklearn.base import BaseEstimator, OutlierMixin, clone, is_classifier
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import IsolationForest, VotingClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import make_scorer, roc_auc_score
 from sklearn.model_selection import (
     FixedThresholdClassifier,
     GridSearchCV,
     TunedThresholdClassifierCV,
     cross_val_score,
+    cross_validate,
 )
 from sklearn.neighbors import LocalOutlierFactor
 from sklearn.pipeline import make_pipeline
@@ -29,6 +31,7 @@ from skanogan import AnoGANDetector
 from skanogan.metrics import (
     outlier_f1_score,
     outlier_f1_scorer,
+    outlier_roc_auc_score,
     outlier_roc_auc_scorer,
 )
 from skanogan.model_selection import (
@@ -485,3 +488,32 @@ def test_a_fit_parameter_of_any_kind_passes_through(value):
     X, y = np.random.RandomState(0).normal(size=(20, 2)), np.repeat([1, -1], 10)
     classifier = NoveltyClassifier(Keeps(n_estimators=5)).fit(X, y, given=value)
     assert classifier.estimator_.given_ is value
+
+
+def test_weights_are_routed_to_the_detector():
+    X = np.random.RandomState(0).normal(size=(60, 2))
+    X[40:] += 5
+    y, weight = np.repeat([1, -1], [40, 20]), np.arange(1.0, 61.0)
+
+    class Weighed(IsolationForest):
+        def fit(self, X, y=None, sample_weight=None):
+            self.given_ = sample_weight
+            return super().fit(X)
+
+    with config_context(enable_metadata_routing=True):
+        inner = Weighed(n_estimators=5).set_fit_request(sample_weight=True)
+        scorer = make_scorer(
+            outlier_roc_auc_score, response_method="decision_function"
+        ).set_score_request(sample_weight=False)
+        found = cross_validate(
+            NoveltyClassifier(inner),
+            X,
+            y,
+            params={"sample_weight": weight},
+            scoring=scorer,
+            cv=NoveltyKFold(2),
+            return_estimator=True,
+            return_indices=True,
+        )
+    for fitted, at in zip(found["estimator"], found["indices"]["train"], strict=True):
+        assert np.array_equal(fitted.estimator_.given_, weight[at])
