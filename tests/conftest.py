@@ -19,6 +19,17 @@ def pytest_configure(config):
     )
 
 
+@pytest.fixture(autouse=True)
+def torch_seeded():
+    """Draws of a test's own from torch's global state, the same in every run.
+
+    A seed that nothing else sets, so that a test of a state left alone sees it set.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(170305921)
+        yield
+
+
 @pytest.fixture(params=["cpu", "cuda", "mps"])
 def device(request):
     """Each kind of device; those that are not here are skipped."""

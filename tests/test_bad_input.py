@@ -361,7 +361,7 @@ def test_a_parameter_out_of_range_is_told_with_its_range(
         detector.fit(blob)
 
 
-@pytest.mark.parametrize("sizes", [(0,), (16, -1), (16, "a"), (1.5,)])
+@pytest.mark.parametrize("sizes", [(), (0,), (16, -1), (16, "a"), (1.5,)])
 def test_hidden_layers_that_are_no_positive_integers_are_told(
     make_detector, blob, sizes
 ):

@@ -53,6 +53,25 @@ def test_a_parameter_out_of_range_is_told_with_its_range(
         detector.fit(blob)
 
 
+@pytest.mark.parametrize(
+    ("parameter", "value", "backbone"),
+    [("hidden_layer_sizes", (16, 17), "mlp"), ("n_filters", 5, "convolutional")],
+)
+def test_sizes_are_those_of_all_three_networks(
+    make_fanogan, zeros, parameter, value, backbone
+):
+    plain, other = (
+        make_fanogan(backbone=backbone, max_iter=1, **changed).fit(zeros).model_
+        for changed in ({}, {parameter: value})
+    )
+    for name in ("generator", "discriminator", "encoder"):
+        first, second = (
+            [weight.shape for weight in getattr(model, name).parameters()]
+            for model in (plain, other)
+        )
+        assert first != second, name
+
+
 def test_the_feature_weight_is_that_of_the_encoders_training_too(make_fanogan, blob):
     first, second = (
         make_fanogan(feature_weight=weight, anomaly_score="residual").fit(blob)

@@ -174,6 +174,30 @@ def test_a_cache_is_asked_before_a_checkpoint(
     assert not (tmp_path / "b").exists()
 
 
+def test_an_interrupted_fit_goes_on_to_be_kept_in_the_cache_named_now(
+    make_detector, blob, trainings, tmp_path, monkeypatch
+):
+    step, updates = AnoGAN.train_step, []
+
+    def interrupted(model, x):
+        updates.append(x)
+        if len(updates) == 7:
+            raise KeyboardInterrupt
+        return step(model, x)
+
+    monkeypatch.setattr(AnoGAN, "train_step", interrupted)
+    detector = make_detector(memory=tmp_path / "here", checkpoint=tmp_path / "fit")
+    with pytest.raises(KeyboardInterrupt):
+        detector.fit(blob)
+    detector.set_params(memory=tmp_path / "there")
+    scores = detector.fit(blob).score_samples(blob)
+    assert len(updates) == 11
+    again = make_detector(memory=tmp_path / "there").fit(blob)
+    assert len(trainings) == 2
+    assert np.array_equal(again.score_samples(blob), scores)
+    assert np.array_equal(make_detector().fit(blob).score_samples(blob), scores)
+
+
 @detectors
 def test_a_checkpoint_may_be_renamed(detector_class, blob, trainings, tmp_path):
     cheap(detector_class, checkpoint=tmp_path / "a", verbose=1).fit(blob)

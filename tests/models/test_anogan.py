@@ -118,16 +118,6 @@ def test_published_score_at_a_fixed_latent_is_the_one_computed_by_hand(weight):
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
-def test_lambda_0_gives_the_residual_alone():
-    found = score(ready(Z, discrimination_weight=0.0))
-    np.testing.assert_allclose(found, residual_by_hand(X, Z), rtol=1e-12)
-
-
-def test_lambda_1_gives_the_features_alone():
-    found = score(ready(Z, discrimination_weight=1.0))
-    np.testing.assert_allclose(found, matching_by_hand(X, Z), rtol=1e-12)
-
-
 def test_one_row_by_hand_with_every_number_written_out():
     # z = (1, 0): G(z) = (1, -2, .5); x scaled = (1, -2, 1.5)
     # R = 1; f(G(z)) = leaky(.5 - 3 - .35 + .1, -1 - .4 + .45 - .4) = (-.55, -.27)

@@ -629,12 +629,6 @@ def test_a_failing_write_leaves_the_old_file_and_nothing_else(
     assert before is None or path.read_bytes() == before
 
 
-def test_a_folder_that_is_missing_is_told(make_detector, blob, tmp_path):
-    path = tmp_path / "nowhere" / "detector"
-    with pytest.raises(FileNotFoundError, match="detector' is in a folder that is not"):
-        make_detector().fit(blob).save(path)
-
-
 CUT_SHORT = """
 import os, resource, runpy, signal, sys
 source, path, how = sys.argv[1:]
@@ -697,14 +691,16 @@ def test_a_path_is_anything_that_open_takes(make_detector, blob, tmp_path, kind)
     assert isinstance(skanogan.load(path), BaseDetector)
 
 
-def test_a_folder_that_is_missing_is_an_error_of_the_system(
-    make_detector, blob, tmp_path
-):
-    detector = make_detector().fit(blob)
-    with pytest.raises(FileNotFoundError):
-        detector.save(tmp_path / "missing" / "detector")
+def test_a_folder_that_is_missing_is_told_and_not_made(make_detector, blob, tmp_path):
+    path = tmp_path / "missing" / "detector"
+    with pytest.raises(FileNotFoundError, match="detector' is in a folder that is not"):
+        make_detector().fit(blob).save(path)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_path_without_a_file_is_an_error_of_the_system(make_detector, blob, tmp_path):
     with pytest.raises(IsADirectoryError):
-        detector.save(tmp_path)
+        make_detector().fit(blob).save(tmp_path)
     with pytest.raises(FileNotFoundError):
         skanogan.load(tmp_path / "detector")
     assert os.listdir(tmp_path) == []
