@@ -70,7 +70,7 @@ def _settings(name: str, module: nn.Module) -> dict[str, str]:
             raise ValueError(
                 f"{type(module).__name__}.{key} ({name or 'the network'}) cannot be "
                 f"pickled ({error}), so that memory and checkpoint cannot tell this "
-                "network from others. Make it a function of a module, or a number."
+                "network from others. Name functions instead of writing lambda."
             ) from error
     return told
 

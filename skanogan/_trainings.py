@@ -111,11 +111,22 @@ class Training:
         What the user is to be told of it, each time it is used.
     state : dict of str to ndarray
         Weights, running statistics and scaling of the model, for the cache.
+    was_asked_to_stop : bool
+        By a callback, before it had come to its end.
     """
 
     history: History = field(default_factory=list)
     remarks: list[Remark] = field(default_factory=list)
     state: dict[str, np.ndarray] = field(default_factory=dict)
+    was_asked_to_stop: bool = False
+
+
+class _NotToBeKept(Exception):
+    """Out of the cache comes a training that other fits are not to be given."""
+
+    def __init__(self, training: Training) -> None:
+        super().__init__()
+        self.training = training
 
 
 def carry_out(
@@ -143,13 +154,18 @@ def carry_out(
 
     def train_and_keep() -> Training:
         training = _train(job, tasks, ready)
+        if training.was_asked_to_stop:
+            raise _NotToBeKept(training)
         training.state = arrays(job.model.state_dict())
         return training
 
     memory = job.memory
     if isinstance(memory, os.PathLike):
         memory = os.fspath(memory)
-    training = _cached(check_memory(memory), job.identity(), train_and_keep)
+    try:
+        training = _cached(check_memory(memory), job.identity(), train_and_keep)
+    except _NotToBeKept as ended:
+        return ended.training
     state = {k: torch.from_numpy(v.copy()) for k, v in training.state.items()}
     job.model.load_state_dict(state)
     job.model.rest()
@@ -202,9 +218,12 @@ def _train(
                 training.history.append(record)
                 asked = tasks.record_ends(as_if_stopped)
                 settled = _has_settled(record, progress, job.n_iter_no_change)
-                progress.stop = asked or settled or progress.n_iter == job.n_updates
+                progress.stop = settled or progress.n_iter == job.n_updates
+                # What a callback ends, another fit goes on from: it may have none.
                 if keeper is not None:
                     keeper.write(job.model, progress, noise_rng, training.history)
+                training.was_asked_to_stop = asked and not progress.stop
+                progress.stop |= asked
                 if not progress.stop:
                     tasks.record_begins()
                 seed_torch(progress.n_iter)

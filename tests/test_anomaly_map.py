@@ -120,7 +120,7 @@ def test_without_a_floor_features_are_one_on_average_over_the_rows_learned_from(
 ):
     make = request.getfixturevalue(maker)
     with patch("skanogan.models._feature_map.FLOOR", 1e-4):
-        detector = make(backbone="convolutional").fit(zeros)
+        detector = make(backbone="convolutional", learning_rate=0.01).fit(zeros)
     assert len(detector.model_.position_metrics) > 0
     maps = detector.anomaly_map(np.array(learned_from), kind="features")
     assert maps.mean() == pytest.approx(1, abs=tolerance)
@@ -129,7 +129,7 @@ def test_without_a_floor_features_are_one_on_average_over_the_rows_learned_from(
 def test_features_are_somewhat_less_than_one_on_average_by_their_floor(
     make, zeros, learned_from
 ):
-    detector = make(backbone="convolutional").fit(zeros)
+    detector = make(backbone="convolutional", learning_rate=0.01).fit(zeros)
     maps = detector.anomaly_map(np.array(learned_from), kind="features")
     assert 0.6 < maps.mean() < 0.95
 

@@ -166,6 +166,21 @@ def test_a_divergence_leaves_no_task_open(make_detector, blob, monkeypatch):
     assert open_tasks == []
 
 
+@pytest.mark.parametrize("kept", ["memory", "checkpoint"])
+def test_what_a_callback_ended_is_not_the_end_for_others(
+    make_detector, blob, tmp_path, kept
+):
+    # Regression: they were given the training that had been stopped.
+    pytest.importorskip("sklearn.callback")
+    place = {kept: tmp_path / "place"}
+    stopped = make_detector(**place).set_callbacks(StopsAfter(3)).fit(blob)
+    assert stopped.n_iter_ == 3
+    whole = make_detector(**place).fit(blob)
+    assert whole.n_iter_ == 10
+    expected = make_detector().fit(blob)
+    assert np.array_equal(whole.score_samples(blob), expected.score_samples(blob))
+
+
 # Callbacks and files ----------------------------------------------------------
 
 
