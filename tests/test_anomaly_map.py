@@ -131,7 +131,7 @@ def test_features_are_somewhat_less_than_one_on_average_by_their_floor(
 ):
     detector = make(backbone="convolutional", learning_rate=0.01).fit(zeros)
     maps = detector.anomaly_map(np.array(learned_from), kind="features")
-    assert 0.6 < maps.mean() < 0.95
+    assert 0.6 < maps.mean() < 0.97
 
 
 def test_smoothing_is_scipys_of_each_image(make_detector, zeros):
