@@ -1,9 +1,33 @@
-"""What detectors decide about their networks from the shape of a row."""
+"""What all detectors ask of the parameters of their networks, and decide by a row."""
 
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
-__all__ = ["check_hidden_layer_sizes", "is_convolutional", "whitening_floor"]
+from skanogan._compat import Interval, StrOptions
+from skanogan.models._losses import ADVERSARIAL_LOSSES
+
+__all__ = [
+    "NETWORK_CONSTRAINTS",
+    "check_hidden_layer_sizes",
+    "is_convolutional",
+    "whitening_floor",
+]
+
+NETWORK_CONSTRAINTS: dict[str, list[Any]] = {
+    "backbone": [StrOptions({"auto", "mlp", "convolutional"})],
+    "hidden_layer_sizes": [tuple, list],
+    "n_filters": [Interval(Integral, 1, None, closed="left")],
+    "latent_dim": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+    "adversarial_loss": [StrOptions(set(ADVERSARIAL_LOSSES))],
+    "learning_rate": [Interval(Real, 0, None, closed="neither")],
+    "beta_1": [Interval(Real, 0, 1, closed="left")],
+    "averaging": [Interval(Real, 0, 1, closed="left")],
+    "whitening_floor": [
+        StrOptions({"auto"}),
+        Interval(Real, 0, None, closed="neither"),
+    ],
+}
+"""Of the parameters that every detector here has for its networks and its metric."""
 
 SMALLEST_SIDE = 8
 """Of an image for the convolutional networks: one halving leaves 4 pixels."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
-from sklearn.base import BaseEstimator, OutlierMixin
+from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
@@ -38,7 +38,7 @@ from skanogan._inputs import (
     refuse_masks,
     with_channels,
 )
-from skanogan._labels import normal_rows
+from skanogan._labels import LabelsHeededMixin, normal_rows
 from skanogan._rollback import as_before_on_failure
 from skanogan._split import split
 from skanogan._threads import (
@@ -73,7 +73,7 @@ COLLAPSE = 0.05
 """Below this share of the data's variance what the model draws counts as collapsed."""
 
 
-class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
+class BaseDetector(CallbackSupportMixin, LabelsHeededMixin, BaseEstimator, ABC):
     """What every detector shares; a method adds its parameters and `_make_model`."""
 
     _doc_link_module = "skanogan"
@@ -230,7 +230,8 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
             fitted._make_ready(model, reference, int(parts.seeds[3]), device)
             fitted.history_ = [*before, *records_after(before, history)]
             fitted.n_iter_ = int(fitted.history_[-1]["n_iter"])
-            calibrating = parts.held_out if self.contamination == "auto" else normal
+            calibrates = self.contamination == "auto"
+            calibrating = np.sort(parts.unseen) if calibrates else normal
             scores = fitted._score_values(values, calibrating)
             fitted.offset_ = threshold(scores, self.contamination)
             return {name: getattr(fitted, name) for name in FITTED}
@@ -374,21 +375,6 @@ class BaseDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator, ABC):
             1 or -1.
         """
         return np.where(self.decision_function(X) < 0, -1, 1)
-
-    def fit_predict(self, X: Any, y: Any = None) -> np.ndarray:
-        """Fit, and label the same rows.
-
-        Parameters
-        ----------
-        X, y : array-like
-            As in `fit`.
-
-        Returns
-        -------
-        labels : ndarray of shape (n_samples,), int
-            1 or -1.
-        """
-        return self.fit(X, y).predict(X)
 
     # More than a score --------------------------------------------------------
 

@@ -9,7 +9,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from skanogan._backbone import check_hidden_layer_sizes, is_convolutional
+from skanogan._backbone import (
+    NETWORK_CONSTRAINTS,
+    check_hidden_layer_sizes,
+    is_convolutional,
+)
 from skanogan._base import BaseDetector
 from skanogan._compat import Interval, StrOptions
 from skanogan._inputs import Rows
@@ -17,7 +21,6 @@ from skanogan.exceptions import DiscriminatorWinsWarning
 from skanogan.models import _autoencoder as autoencoder
 from skanogan.models import _networks as networks
 from skanogan.models._gan import EncoderTraining, GANParts, Training
-from skanogan.models._losses import ADVERSARIAL_LOSSES
 from skanogan.models._networks import Discriminator
 from skanogan.models._prior import PRIORS, Prior
 
@@ -33,26 +36,12 @@ class GANDetector(BaseDetector):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseDetector._parameter_constraints,
-        "backbone": [StrOptions({"auto", "mlp", "convolutional"})],
+        **NETWORK_CONSTRAINTS,
         "generator": [nn.Module, None],
         "discriminator": [nn.Module, None],
-        "hidden_layer_sizes": [tuple, list],
-        "n_filters": [Interval(Integral, 1, None, closed="left")],
-        "latent_dim": [
-            StrOptions({"auto"}),
-            Interval(Integral, 1, None, closed="left"),
-        ],
         "prior": [StrOptions(set(PRIORS))],
-        "adversarial_loss": [StrOptions(set(ADVERSARIAL_LOSSES))],
         "gradient_penalty": [Interval(Real, 0, None, closed="left")],
-        "learning_rate": [Interval(Real, 0, None, closed="neither")],
-        "beta_1": [Interval(Real, 0, 1, closed="left")],
-        "averaging": [Interval(Real, 0, 1, closed="left")],
         "encoder_max_iter": [Interval(Integral, 1, None, closed="left")],
-        "whitening_floor": [
-            StrOptions({"auto"}),
-            Interval(Real, 0, None, closed="neither"),
-        ],
     }
 
     _not_of_training = BaseDetector._not_of_training | {

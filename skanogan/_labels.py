@@ -4,9 +4,29 @@ import warnings
 from typing import Any
 
 import numpy as np
+from sklearn.base import OutlierMixin
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
-__all__ = ["check_labels", "normal_rows"]
+__all__ = ["LabelsHeededMixin", "check_labels", "normal_rows"]
+
+
+class LabelsHeededMixin(OutlierMixin):
+    """scikit-learn's mixin of detectors, whose `fit_predict` would drop `y`."""
+
+    def fit_predict(self, X: Any, y: Any = None) -> np.ndarray:
+        """Fit, and label the same rows.
+
+        Parameters
+        ----------
+        X, y : array-like
+            As in `fit`.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,), int
+            1 or -1.
+        """
+        return np.asarray(self.fit(X, y).predict(X))
 
 
 def check_labels(

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from skanogan._backbone import (
+    NETWORK_CONSTRAINTS,
     check_hidden_layer_sizes,
     is_convolutional,
     whitening_floor,
@@ -20,7 +21,6 @@ from skanogan._inputs import Rows
 from skanogan.models import _autoencoder as autoencoder
 from skanogan.models import _networks as networks
 from skanogan.models._autoencoder import NORMALIZATIONS
-from skanogan.models._losses import ADVERSARIAL_LOSSES
 from skanogan.models._networks import Discriminator
 from skanogan.models._ocgan import OCGAN, OCGAN_SCORES, VISUAL_FAKES, Game
 
@@ -250,17 +250,11 @@ class OCGANDetector(BaseDetector):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseDetector._parameter_constraints,
+        **NETWORK_CONSTRAINTS,
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), None],
-        "backbone": [StrOptions({"auto", "mlp", "convolutional"})],
-        "hidden_layer_sizes": [tuple, list],
-        "n_filters": [Interval(Integral, 1, None, closed="left")],
         "discriminator_filters": [Interval(Integral, 1, None, closed="left")],
         "classifier_filters": [Interval(Integral, 1, None, closed="left")],
         "normalization": [StrOptions({"auto", *NORMALIZATIONS})],
-        "latent_dim": [
-            StrOptions({"auto"}),
-            Interval(Integral, 1, None, closed="left"),
-        ],
         "noise_variance": [
             StrOptions({"auto"}),
             Interval(Real, 0, None, closed="left"),
@@ -269,7 +263,6 @@ class OCGANDetector(BaseDetector):
         "visual_discriminator": ["boolean"],
         "mining": ["boolean"],
         "visual_fakes": [StrOptions(set(VISUAL_FAKES))],
-        "adversarial_loss": [StrOptions(set(ADVERSARIAL_LOSSES))],
         "reconstruction_weight": [Interval(Real, 0, None, closed="neither")],
         "latent_weight": [Interval(Real, 0, None, closed="left")],
         "visual_weight": [Interval(Real, 0, None, closed="left")],
@@ -279,15 +272,8 @@ class OCGANDetector(BaseDetector):
         ],
         "n_mining_steps": [Interval(Integral, 1, None, closed="left")],
         "mining_step_size": [Interval(Real, 0, None, closed="neither")],
-        "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "discriminator_learning_rate": [Interval(Real, 0, None, closed="neither")],
-        "beta_1": [Interval(Real, 0, 1, closed="left")],
-        "averaging": [Interval(Real, 0, 1, closed="left")],
         "anomaly_score": [StrOptions(set(OCGAN_SCORES))],
-        "whitening_floor": [
-            StrOptions({"auto"}),
-            Interval(Real, 0, None, closed="neither"),
-        ],
     }
 
     _not_of_training = BaseDetector._not_of_training | {

@@ -19,10 +19,10 @@ class Split:
 
     Parameters
     ----------
-    kept, held_out : ndarray of int
-        To train on, and to calibrate the threshold on, in X's order.
+    kept : ndarray of int
+        To train on, in X's order.
     unseen : ndarray of int
-        Held-out rows in random order, of which the first ones are a sample.
+        Held out, in random order, so that the first ones are a sample.
     seeds : ndarray of shape (4,)
         Of first weights, batches, noise, and what scoring fixes at the end.
     random_state : RandomState
@@ -30,7 +30,6 @@ class Split:
     """
 
     kept: np.ndarray
-    held_out: np.ndarray
     unseen: np.ndarray
     seeds: np.ndarray
     random_state: np.random.RandomState
@@ -79,5 +78,5 @@ def split(
     seeds = rng.randint(np.iinfo(np.int32).max, size=4)
     order = rng.permutation(normal)
     n_held_out = held_out_size(len(normal), fraction)
-    unseen, kept = order[:n_held_out], order[n_held_out:]
-    return Split(np.sort(kept), np.sort(unseen), unseen, seeds, rng)
+    unseen, kept = order[:n_held_out], np.sort(order[n_held_out:])
+    return Split(kept, unseen, seeds, rng)

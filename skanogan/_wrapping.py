@@ -1,4 +1,4 @@
-"""What detectors that go around another one have from it."""
+"""What detectors that go around another one take from it."""
 
 from typing import Any
 
@@ -7,7 +7,14 @@ from sklearn.base import MetaEstimatorMixin
 from sklearn.utils import Tags, get_tags
 from sklearn.utils.validation import check_is_fitted
 
-__all__ = ["AroundDetector"]
+__all__ = ["AroundDetector", "scores_of"]
+
+
+def scores_of(estimator: Any, X: Any) -> np.ndarray:
+    """`score_samples` of any detector, or `decision_function` of one without."""
+    if hasattr(estimator, "score_samples"):
+        return np.asarray(estimator.score_samples(X))
+    return np.asarray(estimator.decision_function(X))
 
 
 class AroundDetector(MetaEstimatorMixin):

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from scipy.stats import false_discovery_control
-from sklearn.base import BaseEstimator, OutlierMixin, clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import train_test_split
 from sklearn.utils import indexable
@@ -19,13 +19,13 @@ from skanogan._compat import (
     _num_samples,
     _safe_indexing,
 )
-from skanogan._labels import normal_rows
-from skanogan._wrapping import AroundDetector
+from skanogan._labels import LabelsHeededMixin, normal_rows
+from skanogan._wrapping import AroundDetector, scores_of
 
 __all__ = ["ConformalDetector"]
 
 
-class ConformalDetector(AroundDetector, OutlierMixin, BaseEstimator):
+class ConformalDetector(AroundDetector, LabelsHeededMixin, BaseEstimator):
     """A detector whose false alarms are held to a rate, whatever the detector.
 
     A part of the normal rows is kept from the detector. A new row's p-value is the
@@ -166,7 +166,7 @@ class ConformalDetector(AroundDetector, OutlierMixin, BaseEstimator):
         estimator = clone(self.estimator)
         if len(kept) < len(normal):
             estimator.fit(_safe_indexing(X, np.setdiff1d(normal, kept)), None)
-        scores = np.sort(_scores(estimator, _safe_indexing(X, kept)))
+        scores = np.sort(scores_of(estimator, _safe_indexing(X, kept)))
         self.estimator_ = estimator
         self.calibration_scores_ = scores
         self.offset_ = float(scores[k - 1])
@@ -185,21 +185,6 @@ class ConformalDetector(AroundDetector, OutlierMixin, BaseEstimator):
                 "Change it, or give more rows."
             ) from error
         return np.asarray(kept)
-
-    def fit_predict(self, X: Any, y: Any = None) -> np.ndarray:
-        """Fit, and label the same rows.
-
-        Parameters
-        ----------
-        X, y : array-like
-            As in `fit`.
-
-        Returns
-        -------
-        labels : ndarray of shape (n,)
-            1 or -1.
-        """
-        return self.fit(X, y).predict(X)
 
     def p_values(self, X: Any) -> np.ndarray:
         """Conformal p-values: small for what is abnormal.
@@ -260,7 +245,7 @@ class ConformalDetector(AroundDetector, OutlierMixin, BaseEstimator):
             Lower is more abnormal.
         """
         check_is_fitted(self)
-        return _scores(self.estimator_, X)
+        return scores_of(self.estimator_, X)
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Scores less the threshold.
@@ -291,9 +276,3 @@ class ConformalDetector(AroundDetector, OutlierMixin, BaseEstimator):
             1 or -1.
         """
         return np.where(self.decision_function(X) < 0, -1, 1)
-
-
-def _scores(estimator: Any, X: Any) -> np.ndarray:
-    if hasattr(estimator, "score_samples"):
-        return np.asarray(estimator.score_samples(X))
-    return np.asarray(estimator.decision_function(X))

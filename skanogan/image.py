@@ -22,6 +22,7 @@ from skanogan._images import Masks, as_images, as_masks, mask_of, read_image
 from skanogan._labels import normal_rows
 from skanogan._patches import Patched, blend, pool
 from skanogan._rollback import as_before_on_failure
+from skanogan._wrapping import scores_of
 
 __all__ = ["PatchDetector"]
 
@@ -483,10 +484,7 @@ class PatchDetector(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         return pool(np.concatenate(scores), self.pooling, self.pooling_size)
 
     def _patch_scores(self, patches: np.ndarray) -> np.ndarray:
-        rows = self._as_rows(patches)
-        if hasattr(self.estimator_, "score_samples"):
-            return np.asarray(self.estimator_.score_samples(rows), float)
-        return np.asarray(self.estimator_.decision_function(rows), float)
+        return scores_of(self.estimator_, self._as_rows(patches)).astype(float)
 
     def _as_rows(self, patches: np.ndarray) -> np.ndarray:
         if self._takes_images:

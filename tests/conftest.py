@@ -1,3 +1,8 @@
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import torch
@@ -5,6 +10,7 @@ from sklearn.datasets import load_digits
 
 from skanogan import AnoGANDetector, FAnoGANDetector, OCGANDetector
 from skanogan._device import available_devices
+from skanogan.benchmark._memory import forget_peak, memory_of_process
 
 # Of this test process alone: the networks here are so small that a second thread costs
 # more than it saves, and pytest-xdist runs one process a core.
@@ -28,6 +34,66 @@ def torch_seeded():
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(170305921)
         yield
+
+
+@pytest.fixture
+def memory_below():
+    """Bound what is resident at once within a block, over what was there before."""
+
+    @contextmanager
+    def memory_below(n_bytes):
+        forget_peak()
+        before = peak()
+        yield
+        assert peak() - before < n_bytes
+
+    return memory_below
+
+
+def peak():
+    """Bytes resident at once: the most since `forget_peak` on Linux, ever elsewhere."""
+    if sys.platform == "linux":
+        return memory_of_process("VmHWM")
+    import resource  # not on Windows
+
+    unit = 1 if sys.platform == "darwin" else 2**10
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+@pytest.fixture
+def printed_by():
+    """What code prints in a process of its own, which must end well."""
+
+    def printed_by(code, *args):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *map(str, args)],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout
+
+    return printed_by
+
+
+@pytest.fixture
+def interrupt_once(monkeypatch):
+    """Interrupt one update of a model; the batches of all updates that began."""
+
+    def interrupt(model, at):
+        step, begun = model.train_step, []
+
+        def interrupted(self, x):
+            begun.append(x)
+            if len(begun) == at:
+                raise KeyboardInterrupt
+            return step(self, x)
+
+        monkeypatch.setattr(model, "train_step", interrupted)
+        return begun
+
+    return interrupt
 
 
 @pytest.fixture(params=["cpu", "cuda", "mps"])

@@ -3,11 +3,8 @@
 import copy
 import decimal
 import fractions
-import resource
-import sys
 import time
 import warnings
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +18,6 @@ from scipy import sparse
 from sklearn.base import clone
 
 from skanogan import AnoGANDetector, FAnoGANDetector, OCGANDetector
-from skanogan.benchmark._memory import forget_peak, memory_of_process
 from skanogan.models._scaling import LIMIT
 from skanogan.utils._check_parts import TOLERANCE
 
@@ -424,23 +420,6 @@ FEW = {"tables": 12, "images": 6, "spoiled": 12, "units": 4}
 MANY = {"tables": 1000, "images": 400, "spoiled": 400, "units": 200}
 
 
-@contextmanager
-def memory_below(n_bytes):
-    """Bound what is resident at once within, over what was there before."""
-    forget_peak()
-    before = peak()
-    yield
-    assert peak() - before < n_bytes
-
-
-def peak():
-    """Bytes resident at once: the most since `forget_peak` on Linux, ever elsewhere."""
-    if sys.platform == "linux":
-        return memory_of_process("VmHWM")
-    unit = 1 if sys.platform == "darwin" else 2**10
-    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-
 def examples(name, kind, n_examples):
     """Run this many; the number of them, and the most seconds that one took."""
     strategy, must_hold = KINDS[kind]
@@ -453,22 +432,23 @@ def examples(name, kind, n_examples):
         must_hold(DETECTORS[name], example)
         seconds.append(time.process_time() - started)
 
-    with memory_below(MEMORY):
-        each()
+    each()
     return len(seconds), max(seconds)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", DETECTORS)
-def test_rows_get_a_right_answer_or_a_tidy_error(name, kind):
-    examples(name, kind, FEW[kind])
+def test_rows_get_a_right_answer_or_a_tidy_error(name, kind, memory_below):
+    with memory_below(MEMORY):
+        examples(name, kind, FEW[kind])
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", DETECTORS)
-def test_rows_get_a_right_answer_or_a_tidy_error_two_thousand_times(name):
+def test_rows_get_a_right_answer_or_a_tidy_error_two_thousand_times(name, memory_below):
     for kind, n_examples in MANY.items():
-        n, longest = examples(name, kind, n_examples)
+        with memory_below(MEMORY):
+            n, longest = examples(name, kind, n_examples)
         print(f"{name}, {kind}: {n} examples, at most {longest:.2f} s of one CPU each")
         assert n >= n_examples
         assert longest < SECONDS

@@ -175,17 +175,9 @@ def test_a_cache_is_asked_before_a_checkpoint(
 
 
 def test_an_interrupted_fit_goes_on_to_be_kept_in_the_cache_named_now(
-    make_detector, blob, trainings, tmp_path, monkeypatch
+    make_detector, blob, trainings, tmp_path, interrupt_once
 ):
-    step, updates = AnoGAN.train_step, []
-
-    def interrupted(model, x):
-        updates.append(x)
-        if len(updates) == 7:
-            raise KeyboardInterrupt
-        return step(model, x)
-
-    monkeypatch.setattr(AnoGAN, "train_step", interrupted)
+    updates = interrupt_once(AnoGAN, at=7)
     detector = make_detector(memory=tmp_path / "here", checkpoint=tmp_path / "fit")
     with pytest.raises(KeyboardInterrupt):
         detector.fit(blob)

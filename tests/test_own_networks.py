@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from skanogan.models import AnoGAN
 from skanogan.models._folding import folded
 
 
@@ -69,21 +70,12 @@ def test_a_lazy_network_gets_the_same_weights_each_time(make, blob):
 
 
 def test_an_interrupted_fit_with_dropout_ends_as_if_it_had_not_been(
-    make, blob, tmp_path, monkeypatch
+    make, blob, tmp_path, interrupt_once
 ):
     dropout = discriminator(nn.Dropout(0.3))
     whole = make(discriminator=dropout, max_iter=40).fit(blob).score_samples(blob)
     detector = make(discriminator=dropout, max_iter=40, checkpoint=tmp_path / "fit")
-    model = type(make().fit(blob).model_)
-    train_step, steps = model.train_step, []
-
-    def stopping(self, x):
-        steps.append(x)
-        if len(steps) == 25:
-            raise KeyboardInterrupt
-        return train_step(self, x)
-
-    monkeypatch.setattr(model, "train_step", stopping)
+    steps = interrupt_once(AnoGAN, at=25)
     with pytest.raises(KeyboardInterrupt):
         detector.fit(blob)
     detector.fit(blob)

@@ -283,10 +283,11 @@ def share_of_variance(
     share : float
     """
     centre = drawn.mean(0)
-    moments = torch.zeros(2, *centre.shape, dtype=torch.float64).to(drawn.device)
+    # On the CPU, as mps has no float64.
+    moments = torch.zeros(2, *centre.shape, dtype=torch.float64)
     for chunk in torch.split(x, CHUNK):
-        rows = (scaled(chunk) - centre).to(moments.dtype)
-        moments += torch.stack([rows.sum(0), rows.square().sum(0)])
+        rows = scaled(chunk) - centre
+        moments += torch.stack([rows.sum(0), rows.square().sum(0)]).cpu()
     mean, square = moments / len(x)
     variance = (square - mean.square()).sum()
     return float(drawn.var(0, correction=0).sum() / variance.clamp(min=1e-12))

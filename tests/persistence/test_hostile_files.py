@@ -6,10 +6,8 @@ The long versions, by ``make test-long``, print how many of each kind there were
 import json
 import os
 import pickle
-import resource
 import sys
 from collections import Counter
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -18,7 +16,6 @@ import torch
 
 import skanogan
 from skanogan._persistence import model_file
-from skanogan.benchmark._memory import forget_peak, memory_of_process
 from skanogan.exceptions import ModelFileError
 from skanogan.utils.discovery import all_detectors
 
@@ -373,27 +370,10 @@ FORGED = {
 }
 
 
-@contextmanager
-def memory_below(n_bytes):
-    """Bound what is resident at once within, over what was there before."""
-    forget_peak()
-    before = peak()
-    yield
-    assert peak() - before < n_bytes
-
-
-def peak():
-    """Bytes resident at once: the most since `forget_peak` on Linux, ever elsewhere."""
-    if sys.platform == "linux":
-        return memory_of_process("VmHWM")
-    unit = 1 if sys.platform == "darwin" else 2**10
-    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-
 @pytest.mark.skipif(
     not os.access("/proc/self/clear_refs", os.W_OK), reason="no peak is forgotten here"
 )
-def test_memory_that_is_taken_below_an_earlier_peak_is_seen():
+def test_memory_that_is_taken_below_an_earlier_peak_is_seen(memory_below):
     def take(n_bytes):
         np.ones(n_bytes, dtype=np.uint8)
 
@@ -404,7 +384,7 @@ def test_memory_that_is_taken_below_an_earlier_peak_is_seen():
 
 
 @pytest.mark.parametrize("name", FORGED)
-def test_a_forged_description_is_refused_and_costs_no_memory(saved, name):
+def test_a_forged_description_is_refused_and_costs_no_memory(saved, name, memory_below):
     change, message = FORGED[name]
     content = forged(saved, change)
     if name == "tensor too many":
