@@ -88,9 +88,10 @@ def at_once(functions):
 
 def run(code, n_threads=1):
     """The output of a process of its own, which must end well and say nothing else."""
+    threads = dict.fromkeys(["OMP_NUM_THREADS", "MKL_NUM_THREADS"], str(n_threads))
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env={**os.environ, "OMP_NUM_THREADS": str(n_threads)},
+        env={**os.environ, **threads},
         capture_output=True,
         text=True,
         timeout=PATIENCE,
@@ -241,6 +242,7 @@ def in_fork(function, *args):
     ctx = mp.get_context("fork")
     child = ctx.Process(target=lambda: theirs.send(function(*args)), daemon=True)
     child.start()
+    theirs.close()
     assert ours.poll(60), "the fork does not answer"
     found = ours.recv()
     child.join()

@@ -1,9 +1,11 @@
 import asyncio
 import gc
 import importlib
+import os
 import sys
 import warnings
 from types import SimpleNamespace
+from unittest import mock
 
 import joblib
 import numpy as np
@@ -42,6 +44,8 @@ def cluster():
         "distributed.scheduler.default-task-durations": {"_score_block": "1 ms"},
     }
     with (
+        # Dask sets variables for its workers in this process, and leaves them there.
+        mock.patch.dict(os.environ),
         dask.config.set(costs),
         distributed.LocalCluster(
             n_workers=2,
