@@ -1,5 +1,6 @@
-"""The site: `make docs`. Nothing is downloaded, to build it or to read it."""
+"""Configuration of the site (`make docs`), which needs no network."""
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,7 @@ extlinks_detect_hardcoded_links = False
 # A public module lists what is in its `__all__`, wherever that is defined.
 autosummary_imported_members = True
 autosummary_ignore_module_all = False
-autodoc_typehints = "none"  # numpydoc says them, with shapes
+autodoc_typehints = "none"  # the docstrings have them, with shapes
 numpydoc_show_class_members = False
 
 sphinx_gallery_conf = {
@@ -84,18 +85,23 @@ ONLINE = {
     "sklearn": "https://scikit-learn.org/stable/modules/generated/{}.html",
     "torch": "https://docs.pytorch.org/docs/stable/generated/{}.html",
 }
-"""Where others document their names: known without an inventory to download."""
+"""Addresses of the documentation of other packages, so that no inventory is needed."""
+
+PARAMETER = re.compile(r"(?P<indent> +)\*\*(?P<name>\w+)\*\*")
+"""First line of a parameter in numpydoc's output."""
 
 
 def setup(app: Sphinx) -> None:
-    """What no extension does."""
+    """Add what no extension does."""
     app.add_html_math_renderer("mathml", (_inline, None), (_displayed, None))
     app.connect("missing-reference", _elsewhere)
     app.connect("autodoc-skip-member", _skip_routing)
+    # numpydoc makes a list of the parameters with the priority 500.
+    app.connect("autodoc-process-docstring", _group_parameters, priority=600)
 
 
 def _inline(writer: Any, node: nodes.math) -> None:
-    """MathML, which browsers draw by themselves: MathJax would come from a network."""
+    """Write MathML, which browsers display without MathJax from a network."""
     writer.body.append(tex2mathml(node.astext()))
     raise nodes.SkipNode
 
@@ -119,7 +125,26 @@ def _elsewhere(
 def _skip_routing(
     app: Sphinx, what: str, name: str, member: Any, skip: bool, options: Any
 ) -> bool | None:
-    """Methods that scikit-learn makes for each class, and documents itself."""
+    """Skip methods that scikit-learn adds to each class and documents itself."""
     made = name.startswith("set_") and name.endswith("_request")
     made |= getattr(member, "__qualname__", "") == "ClassifierMixin.score"
     return True if made or name == "get_metadata_routing" else None
+
+
+def _group_parameters(
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]
+) -> None:
+    """Put a heading before the first parameter of each group of a detector."""
+    groups = getattr(obj, "_parameter_groups", {}) if what == "class" else {}
+    headings = {names[0]: heading for heading, names in groups.items()}
+    grouped: list[str] = []
+    in_parameters = False
+    for line in lines:
+        if line.startswith(":"):
+            in_parameters = line.startswith(":Parameters:")
+        match = PARAMETER.match(line)
+        if in_parameters and match and match["name"] in headings:
+            heading = headings[match["name"]]
+            grouped += [f"{match['indent']}.. rubric:: {heading}", ""]
+        grouped.append(line)
+    lines[:] = grouped

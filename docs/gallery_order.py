@@ -1,4 +1,4 @@
-"""The order of the gallery: what a newcomer reads first comes first."""
+"""Order of the examples in the gallery."""
 
 __all__ = ["Order"]
 
@@ -6,18 +6,18 @@ FIRST = ("plot_quick_start.py", "plot_isolation_forest.py")
 
 
 class Order:
-    """Sorting key of sphinx-gallery, of the files in one folder.
+    """Sorting key of sphinx-gallery for the files in a folder.
 
     Parameters
     ----------
     folder : str
-        Where the examples are.
+        Folder of the examples.
     """
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
 
     def __call__(self, filename: str) -> tuple[int, str]:
-        """The place of an example: named ones first, the others by name."""
+        """Return the key of an example: those in `FIRST`, then the others by name."""
         place = FIRST.index(filename) if filename in FIRST else len(FIRST)
         return place, filename

@@ -2,17 +2,18 @@
 The closest normal digit
 ========================
 
-What every write-up of AnoGAN shows: a GAN that was shown one digit only can draw
-nothing else, so that other digits come back as the nearest one of these, and what is
-left over tells them apart.
+This is the usual demonstration of AnoGAN. A GAN that was trained on one digit can only
+generate this digit. Another digit is reconstructed as the nearest generated image, and
+the difference shows that it is an anomaly.
 
-Runs on scikit-learn's digits of 8 x 8 pixels in seconds, or in minutes on MNIST if a
-file is named, as the first argument or in the environment as ``SKANOGAN_MNIST``: an
-``.npz`` with ``x_train``, ``y_train``, ``x_test`` and ``y_test``.
+By default the page uses scikit-learn's digits of 8 x 8 pixels and runs in seconds. With
+MNIST it runs in minutes: give the path of an ``.npz`` file with ``x_train``,
+``y_train``, ``x_test`` and ``y_test`` as the first argument or in the environment
+variable ``SKANOGAN_MNIST``.
 """
 
 # %%
-# The test images are of all ten digits, and noise: pixels drawn at random.
+# The test images are all ten digits, and noise (random pixels).
 import os
 import sys
 
@@ -53,7 +54,7 @@ one_of_each = [int(np.flatnonzero(kind == k)[0]) for k in kinds]
 
 
 def report(detector, normal):
-    """Print what tells the normal digit from the others."""
+    """Print residuals and scores of the normal digit, other digits and noise."""
     # Half the map: its unit is half the range of the pixels.
     residual = detector.anomaly_map(test).mean(axis=(1, 2)) / 2
     scores = detector.score_samples(test)
@@ -77,13 +78,14 @@ def report(detector, normal):
 
 
 # %%
-# The search of the tutorials
-# ---------------------------
-# Gradient steps in the latent space until the drawing's pixels are as close as they
-# come; the score is the residual that is left. Here it begins at the nearest of 2,048
-# drawings, not at a random one, so that a row's score is the same each time.
+# A search by gradient steps
+# --------------------------
+# Gradient steps in the latent space minimise the difference between the pixels of the
+# generated image and the row. The score is the remaining residual. The search starts
+# from the nearest of 2,048 generated images instead of a random one.
 #
-# Trained on zeros. Residuals are means over pixels, as a share of the pixels' range.
+# The detector is trained on zeros. Residuals are means over pixels, as a share of the
+# range of the pixels.
 settings = {"max_iter": max_iter, "random_state": 0}
 search = AnoGANDetector(anomaly_score="residual", n_steps=100, **settings)
 search.fit(train[digit == 0])
@@ -91,43 +93,45 @@ report(search, "0")
 AnomalyMapDisplay.from_estimator(search, test, indices=one_of_each)
 
 # %%
-# Zeros come back as themselves, with a third of the residual of the others. On MNIST it
-# is half of it, .034 against .072 (docs/images.md). But a digit that is not a zero
-# comes back half as itself: nothing keeps the search among the latents that the
-# generator was trained on, and from others it draws what it was never shown.
+# Zeros are reconstructed well: their residual is a third of that of other digits (on
+# MNIST half, .034 against .072, see docs/images.md). But other digits are partly
+# reconstructed, too. Gradient steps can leave the region of latents that the generator
+# was trained on, and from there it generates images that are not zeros.
 #
-# The default of this library
-# ---------------------------
-# No gradient steps: the closest normal thing is the nearest of the 2,048 drawings, in
-# the discriminator's features, whitened by what the difference is for normal rows. All
-# that comes back is a zero.
+# The default
+# -----------
+# The default takes no gradient steps. The closest normal image is the nearest of the
+# 2,048 generated images, by a whitened distance of the discriminator's features. All
+# reconstructions are zeros.
 detector = AnoGANDetector(**settings).fit(train[digit == 0])
 report(detector, "0")
 AnomalyMapDisplay.from_estimator(detector, test, indices=one_of_each)
 
 # %%
-# Its scores. Noise is further out than the digits.
+# The scores of the default. Noise is further away than the other digits.
 ScoreDistributionDisplay.from_estimator(
     detector, test, np.where(kind == "0", 1, -1), name="normal: zeros"
 )
 
 # %%
-# The test images as the discriminator sees them, in the plane. It was shown zeros only,
-# and yet it sees the other digits apart, and noise.
+# The discriminator's features of the test images, projected to two dimensions. The
+# discriminator was trained on zeros only, but its features also separate other digits
+# and noise from each other.
 EmbeddingDisplay.from_estimator(
     detector, test, kind, max_rows=300, random_state=0, name="trained on zeros"
 )
 
 # %%
-# What the GAN draws, beside what it was shown, and how the training went. Neither loss
-# falls for long, as each network plays the other; a GAN has no error to stop by.
+# Generated images beside training images, and the losses of the training. The two
+# networks compete, so neither loss decreases for long. A GAN has no error that says
+# when to stop.
 SampleDisplay.from_estimator(detector, train[digit == 0], random_state=0)
 TrainingCurveDisplay.from_estimator(detector)
 
 # %%
 # Trained on ones
 # ---------------
-# A stroke is in many digits, and residuals of pixels tell less.
+# Many digits contain a stroke like a one, so residuals of pixels separate them less.
 search.fit(train[digit == 1])
 report(search, "1")
 detector.fit(train[digit == 1])

@@ -1,19 +1,18 @@
 """
-False alarms as promised: conformal thresholds
-==============================================
+A guaranteed rate of false alarms
+=================================
 
-A detector's own threshold calls some share of new normal rows anomalies, and seldom the
-share that one had in mind. `ConformalDetector` keeps a part of the normal rows from the
-detector and puts the threshold by their scores: at most `alpha` of new normal rows are
-called anomalies, whatever the detector. Here the promise is measured, for handwritten
-digits and for a table.
+The default threshold of a detector seldom gives the rate of false alarms that you want.
+`ConformalDetector` holds out a part of the normal rows and sets the threshold by their
+scores. At most `alpha` of new normal rows are called anomalies, for any detector. This
+page measures the rate on handwritten digits and on a table.
 """
 
 # %%
-# Normal rows alone are needed: false alarms are what is measured. Eights written by
-# hand, and the benign tumours of a table that comes with scikit-learn. A path to an
-# ``.npz`` file with X and y (1 for anomalies), such as one of ADBench's tables, takes
-# the place of the latter: ``python plot_conformal.py 38_thyroid.npz``.
+# To measure false alarms, normal rows are enough. We use handwritten eights, and the
+# benign tumours of scikit-learn's breast cancer table. An ``.npz`` file with X and y (1
+# for anomalies), such as a table of ADBench, can replace the table:
+# ``python plot_conformal.py 38_thyroid.npz``.
 import sys
 from pathlib import Path
 
@@ -37,19 +36,19 @@ else:
     normal_rows = tumours.data[tumours.target == 1]
 normal = {"digits, 8 normal": digits.data[digits.target == 8], table: normal_rows}
 
-# Small networks and few updates, so that this page is quick: the promise does not
-# depend on how good a detector is.
-quick = {"hidden_layer_sizes": (64, 64), "averaging": 0.95}
+# Small networks and few updates keep this page quick. The guarantee does not depend on
+# the quality of the detector.
+quick = {"hidden_layer_sizes": (64, 64), "ema_decay": 0.95}
 gans = [
     AnoGANDetector(image_shape=(8, 8), max_iter=200, **quick),
     AnoGANDetector(max_iter=400, learning_rate=5e-4, **quick),
 ]
 
 # %%
-# Random splits: on one half of the rows the detector is fitted and calibrated, the
-# other half is new to it. One fit serves every `alpha`, since a row is called an
-# anomaly where its p-value is at most `alpha`. The detector's own threshold is measured
-# on the same rows.
+# In each random split, one half of the rows fits and calibrates the detector, and the
+# other half is new. One fit is enough for all values of `alpha`, because a row is
+# called an anomaly if its p-value is at most `alpha`. The detector's own threshold is
+# measured on the same rows.
 alphas = np.linspace(0.01, 0.2, 39)
 
 
@@ -79,10 +78,9 @@ for (name, kind), (rates, own) in found.items():
     )
 
 # %%
-# Bands are two standard errors wide to either side. The steps are those of the
-# p-values: with n rows to calibrate on there are no others than 1 / (n + 1),
-# 2 / (n + 1), ... The points at the right are the detectors' own thresholds, which do
-# not depend on `alpha`.
+# The bands are two standard errors to either side. The curves have steps, because with
+# n calibration rows the p-values are multiples of 1 / (n + 1). The points on the right
+# are the detectors' own thresholds, which do not depend on `alpha`.
 figure, panels = plt.subplots(
     1, 2, figsize=(9, 4.2), sharex=True, sharey=True, layout="constrained"
 )
@@ -93,7 +91,7 @@ styles = {
 OWN = 0.225
 for axes, name in zip(panels, normal, strict=True):
     axes.plot(
-        [0, 0.2], [0, 0.2], color="0.3", linewidth=1, linestyle=":", label="the promise"
+        [0, 0.2], [0, 0.2], color="0.3", linewidth=1, linestyle=":", label="alpha"
     )
     for kind, style in styles.items():
         rates, own = found[name, kind]

@@ -2,9 +2,9 @@
 Scores on a Dask cluster
 ========================
 
-Rows that lie on several machines are scored where they lie: the detector travels, once,
-and of the rows only what one asks for comes back. Here the cluster is a few threads of
-this process; for a real one only the line with ``Client`` changes.
+Rows on several machines are scored where they are: the detector is sent to the workers
+once, and only requested results are sent back. Here the cluster is two workers in this
+process. For a real cluster, change only the line with ``Client``.
 """
 
 # %%
@@ -29,8 +29,8 @@ client = Client(
 )
 
 # %%
-# Twelve hours of readings of ten sensors, a block for each hour, in the memory of the
-# workers. From the ninth hour on the third sensor drifts.
+# The data are readings of ten sensors over twelve hours, one block per hour, in the
+# memory of the workers. From the ninth hour on, the third sensor drifts.
 HOURS, N_HOUR = 12, 2_000
 rows = da.random.default_rng(0).normal(size=(HOURS * N_HOUR, 10), chunks=(N_HOUR, 10))
 mixing = np.linalg.qr(np.random.RandomState(0).normal(size=(10, 10)))[0]
@@ -41,21 +41,21 @@ X = (rows @ mixing + drift).persist()
 print(X)
 
 # %%
-# The detector learns from the first hour, which fits into memory. The scores of all are
-# a Dask array, block by block like the rows, and lazy: nothing has been computed yet.
+# We train on the first hour, which fits into memory. The scores of all rows are a lazy
+# Dask array with the same blocks: nothing has been computed yet.
 detector = AnoGANDetector(max_iter=500, device="cpu", random_state=0)
 detector.fit(X.blocks[0].compute())
 decision = decision_function(detector, X)
 print(decision)
 
 # %%
-# Twelve numbers are all that comes back. Of the hour that it learned from, fewer rows
-# are flagged than of the next ones: the threshold is for rows that are new.
+# Only twelve numbers are sent back. Fewer rows are flagged in the training hour than in
+# the next hours, because the threshold is calibrated for new rows.
 flagged = (decision < 0).reshape(HOURS, N_HOUR).mean(axis=1).compute()
 print(np.round(100 * flagged, 1), "% of each hour")
 
 # %%
-# The scores are those that the detector itself gives for the same rows.
+# The scores equal those of the detector itself for the same rows.
 block = X.blocks[9].compute()
 difference = decision.blocks[9].compute() - detector.decision_function(block)
 print(f"largest difference: {np.abs(difference).max():.1e}")

@@ -1,15 +1,15 @@
 """
-Defects on whole parts: patches, masks, maps
+Defects in photographs: patches, masks, maps
 ============================================
 
-An inspection camera takes photographs that are larger than the networks are, in sizes
-that differ, of parts that do not fill them. `PatchDetector` learns from patches of good
-parts, scores a photograph, and marks on it where a part is broken.
+Photographs of an inspection camera are larger than the input of the networks and differ
+in size, and the part fills only some of each photograph. `PatchDetector` learns from
+patches of good parts, scores photographs and marks defects on them.
 """
 
 # %%
-# Photographs are made up: discs of brushed metal before a dark table. Bad ones have a
-# scratch, a dent or a stain. It is known of every pixel whether it belongs to a defect.
+# The photographs are simulated: discs of brushed metal on a dark table. Bad parts have
+# a scratch, a dent or a stain. For every pixel it is known whether it is defective.
 import matplotlib.pyplot as plt
 import numpy as np
 from scipy.ndimage import binary_erosion, binary_fill_holes, gaussian_filter
@@ -20,7 +20,7 @@ from skanogan.image import PatchDetector
 
 
 def photograph(rng, defect=None):
-    """A part (uint8), and which of its pixels are defective."""
+    """Simulate a part (uint8) and the mask of its defective pixels."""
     height, width = rng.randint(120, 150, size=2)
     rows, columns = np.mgrid[:height, :width]
     from_centre = np.hypot(rows - height / 2, columns - width / 2)
@@ -52,8 +52,8 @@ is_good = kinds == "good"
 
 
 # %%
-# Only what is on the part counts. A function that finds the part is all that is needed:
-# it is asked for each photograph, when it is learned from and when it is scored.
+# Only pixels of the part count. We pass a function that finds the part. It is called
+# for each photograph, in `fit` and when photographs are scored.
 def on_the_part(image):
     bright = gaussian_filter(image.astype(float), 2) > 80
     return binary_erosion(binary_fill_holes(bright), iterations=4)
@@ -76,8 +76,8 @@ print(f"good ones flagged:    {(decision[is_good] < 0).sum()} of {is_good.sum()}
 print(f"bad ones found:       {(decision[~is_good] < 0).sum()} of {(~is_good).sum()}")
 
 # %%
-# A map has the size of its photograph: residuals of overlapping patches, blended. How
-# well it ranks the pixels of the parts:
+# A map has the size of its photograph. It blends the residuals of overlapping patches.
+# The AUROC of pixels measures how well it ranks the pixels of the parts.
 maps = [detector.anomaly_map(image) for image in images]
 inside = [
     np.isfinite(found) & on_the_part(im) for found, im in zip(maps, images, strict=True)
@@ -87,8 +87,7 @@ truth = np.concatenate([mark[m] for mark, m in zip(defects, inside, strict=True)
 print(f"AUROC of pixels:      {roc_auc_score(truth, values):.3f}")
 
 # %%
-# The worst photograph of each kind, by the detector, and the good one that it likes
-# least.
+# The photograph with the lowest score of each kind, including the good ones.
 figure, axes = plt.subplots(3, 4, figsize=(9, 6.6), layout="constrained")
 vmax, marked = np.quantile(values, 0.9995), np.quantile(values[~truth], 0.998)
 for column, kind in zip(axes.T, ("scratch", "dent", "stain", "good"), strict=True):

@@ -1,17 +1,17 @@
 """
-A grid search, a threshold, and what they are worth
-===================================================
+Grid search and threshold tuning
+================================
 
-A search over the parameters of a GAN is dear if each candidate trains: of three
-candidates in four only the scoring differs. With `memory` each training is done once a
-fold. The search trains on normal rows only, and is measured by how well anomalies are
-found; then the threshold is tuned, and the result is compared with an IsolationForest
-on rows that nothing was chosen on.
+A grid search over a GAN is expensive if each candidate is trained. Here the candidates
+differ mostly in their scoring, and with `memory` each training runs once per fold. The
+search trains on normal rows only and measures how well anomalies are found. Then the
+threshold is tuned, and the result is compared with an IsolationForest on separate test
+rows.
 """
 
 # %%
-# Eights, written by hand, are normal; one row in five is another digit. One half is for
-# development, the other is kept for the end.
+# Handwritten eights are normal; one row in five is another digit. One half of the rows
+# is for development, the other half is for the final test.
 import tempfile
 
 import matplotlib.pyplot as plt
@@ -40,10 +40,10 @@ y = np.repeat([1, -1], [len(normal), len(others)])
 X, X_test, y, y_test = train_test_split(X, y, test_size=0.5, stratify=y, random_state=0)
 
 # %%
-# A pixel of these images counts the black points in a square of 16, so that its square
-# root is steadier. `NoveltyClassifier` around the pipeline keeps anomalies from all of
-# its steps, also in the last fit on all rows, and makes of it a classifier with the
-# labels 1 and -1.
+# Each pixel counts the black points in a square of 16, so the square root stabilises
+# its variance. `NoveltyClassifier` makes a classifier with the labels 1 and -1 of the
+# pipeline. It leaves anomalies out of the fit of all steps, also in the last fit on all
+# rows.
 folder = tempfile.TemporaryDirectory()
 detector = AnoGANDetector(
     image_shape=(8, 8), max_iter=300, memory=folder.name, random_state=0
@@ -51,15 +51,15 @@ detector = AnoGANDetector(
 model = NoveltyClassifier(make_pipeline(FunctionTransformer(np.sqrt), detector))
 
 # %%
-# Eight candidates of two trainings. Each fold trains on its normal rows; AUROC is
-# measured on all of its rows.
+# The grid has eight candidates that need two trainings. Each fit uses the normal rows
+# of the training folds; AUROC is measured on all rows of the test fold.
 folds = NoveltyKFold(5, shuffle=True, random_state=0)
 prefix = "estimator__anogandetector__"
 search = GridSearchCV(
     model,
     {
-        prefix + "gradient_penalty": [0.0, 1.0],  # of training
-        prefix + "anomaly_score": ["whitened", "anogan"],  # of scoring
+        prefix + "gradient_penalty": [0.0, 1.0],  # training
+        prefix + "anomaly_score": ["whitened", "anogan"],  # scoring
         prefix + "n_steps": [0, 10],
     },
     scoring=outlier_roc_auc_scorer,
@@ -76,10 +76,10 @@ for k in order[::-1]:
     )
 
 # %%
-# The threshold, by the same folds: their trainings are in the folder, so that nothing
-# is trained. The scores of anomalies reach far, hence a thousand thresholds. With 22
-# anomalies among the test rows, one more that is found is worth .02 of F1: that tuning
-# pays is shown on more of them in the guide.
+# The threshold is tuned with the same folds. Their trainings are in the cache, so
+# nothing is trained. The scores of anomalies have a wide range, so we try a thousand
+# thresholds. With 22 anomalies among the test rows, each of them changes F1 by about
+# .02. The user guide measures the gain of tuning on more anomalies.
 tuned = TunedThresholdClassifierCV(
     search.best_estimator_, scoring=outlier_f1_scorer, cv=folds, thresholds=1000
 )
@@ -96,8 +96,8 @@ for name, classifier in classifiers.items():
     print(f"{name}: F1 of the anomalies among the test rows {f1:.3f}")
 
 # %%
-# On the left all candidates, on the right the chosen one on the rows kept for the end.
-# A threshold is a point of the curve.
+# Left: all candidates. Right: the selected candidate on the test rows. Each threshold
+# is a point on the curve.
 figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 4.2), layout="constrained")
 names = []
 for k in order:
@@ -114,11 +114,11 @@ left.barh(
 )
 left.set(
     xlim=(0.5, 1.02),
-    xlabel="AUROC over five folds, and its deviation",
-    title="the search",
+    xlabel="AUROC: mean and standard deviation of five folds",
+    title="grid search",
 )
 curves = {
-    "AnoGAN, chosen": (search.best_estimator_, "C0", "-"),
+    "AnoGAN, selected": (search.best_estimator_, "C0", "-"),
     "IsolationForest": (forest, "C1", "--"),
 }
 for name, (classifier, color, linestyle) in curves.items():
@@ -127,9 +127,9 @@ for name, (classifier, color, linestyle) in curves.items():
     )
     right.lines[-1].set(color=color, linestyle=linestyle)
 points = {
-    "its default threshold": (search.best_estimator_, "C0", "o"),
-    "its tuned threshold": (tuned, "C0", "D"),
-    "the forest's threshold": (forest, "C1", "s"),
+    "AnoGAN, default threshold": (search.best_estimator_, "C0", "o"),
+    "AnoGAN, tuned threshold": (tuned, "C0", "D"),
+    "IsolationForest, its threshold": (forest, "C1", "s"),
 }
 for name, (classifier, color, marker) in points.items():
     flagged = classifier.predict(X_test) == -1
@@ -147,7 +147,7 @@ for name, (classifier, color, marker) in points.items():
 right.set(
     xlabel="share of normal rows called anomalies",
     ylabel="share of anomalies found",
-    title="on test rows",
+    title="test rows",
 )
 right.legend(loc="lower right", fontsize=8)
 plt.show()

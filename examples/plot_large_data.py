@@ -1,16 +1,16 @@
 """
-Rows that stay on disk
-======================
+Data on disk
+============
 
-A NumPy array in a mapped file is read where it is needed: `fit` reads the batches that
-it trains on, and scores are computed chunk by chunk. Memory and the time a row takes do
-not grow with the file. This page writes a file of 24 MB, to be quick; with ``N_ROWS``
-at ten million it is 4 GB, and nothing else changes.
+A NumPy array in a mapped file is read only where needed: `fit` reads the batches that
+it trains on, and scores are computed chunk by chunk. Memory and the time per row do not
+grow with the file. To be quick, this page writes a file of 24 MB. With ten million
+``N_ROWS`` it would be 4 GB, and nothing else changes.
 """
 
 # %%
-# 60,000 rows of 100 columns, written block by block as a logger would. In the last
-# quarter, one row in fifty has a fault: four of its columns have the wrong sign.
+# The file has 60,000 rows of 100 columns, written block by block. In the last quarter,
+# one row in fifty has a fault: four of its columns have the wrong sign.
 import tempfile
 import time
 from pathlib import Path
@@ -39,22 +39,20 @@ log.flush()
 del log
 
 # %%
-# From here on the file is all there is. `mmap_mode="r"` opens it without reading it.
+# `mmap_mode="r"` opens the file without reading it.
 X = np.load(path, mmap_mode="r")
 print(f"{X.nbytes / 1e6:.0f} MB on disk, {type(X).__name__} of {X.dtype}")
 
-detector = OCGANDetector(max_iter=300, mining=False, random_state=0)
+detector = OCGANDetector(max_iter=300, n_mining_steps=0, random_state=0)
 started = time.perf_counter()
 detector.fit(X[: N_GOOD // 2])
 print(f"fit on {N_GOOD // 2:,} rows: {time.perf_counter() - started:.1f} s")
 
 # %%
-# How many rows are held at a time follows from the size of the networks: what is made
-# of a row on its way, not the row itself, is what takes memory.
+# The number of rows in a chunk depends on the networks: their activations need more
+# memory than the rows themselves.
 floats = detector.model_.floats_per_row
-print(
-    f"{floats:,} numbers made of a row, {64 * 2**20 // (8 * floats):,} rows in 64 MiB"
-)
+print(f"{floats:,} numbers per row, {64 * 2**20 // (8 * floats):,} rows in 64 MiB")
 
 counts = [2_000, 6_000, 18_000, N_ROWS]
 microseconds = []
@@ -65,7 +63,8 @@ for n in counts:
     print(f"{n:6,} rows: {microseconds[-1]:5.1f} microseconds a row")
 
 # %%
-# The last call scored the whole file. Where in it rows are flagged, and what they are:
+# The last call scored the whole file. The figure shows where rows are flagged, and
+# whether they have a fault.
 flagged = decision < 0
 print(
     f"false alarms {flagged[~is_fault].mean():.1%}, "
@@ -87,7 +86,7 @@ left.set_xticks(counts, [f"{n:,}" for n in counts])
 left.minorticks_off()
 right.bar(middles, no_fault, width, color="#8fb8e0", label="no fault")
 right.bar(middles, fault, width, no_fault, color="#a8320b", label="fault")
-right.axhline(5, color="k", ls="--", lw=1, label="aimed at without faults")
+right.axhline(5, color="k", ls="--", lw=1, label="target without faults")
 right.axvspan(0, N_GOOD // 2, color="0.93", zorder=0)
 right.annotate("trained on", (N_GOOD // 4, 8.3), ha="center")
 right.set(xlabel="row of the file", ylabel="flagged, %", title="The whole file scored")

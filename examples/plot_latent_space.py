@@ -1,17 +1,17 @@
 """
-The latent space in the plane
-=============================
+A latent space of two dimensions
+================================
 
-A generator draws a normal row from a latent z. With two dimensions of z one can see all
-that it draws, and where the search puts new rows: every row, normal or not, gets the
-latent of the closest drawing. What tells an anomaly is how far that drawing is.
+A generator maps a latent z to a normal image. With a latent space of two dimensions we
+can plot all generated images, and the latent of the closest one for each new row. Every
+row has such a latent, whether it is normal or not. The distance to the generated image
+tells anomalies from normal rows.
 """
 
 # %%
-# Normal rows are zeros and ones written by hand. Three dimensions and more draw better;
-# two can be looked at. The score is the paper's, the search a shorter one: fifty steps
-# from each of the eight closest of the drawings that `fit` has made; the best end is
-# kept.
+# Normal rows are handwritten zeros and ones. Three or more dimensions would give better
+# images, but two can be plotted. The score is the paper's. The search is shorter: fifty
+# steps from the closest of the images that were generated in `fit`.
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ digits = load_digits()
 is_normal = digits.target <= 1
 X, normal_digits = digits.images[is_normal], digits.target[is_normal]
 train, new, new_digits = X[:240], X[240:], normal_digits[240:]
-asked = {
+tested = {
     "zeros": new[new_digits == 0],
     "ones": new[new_digits == 1],
     "fours and sevens": digits.images[np.isin(digits.target, [4, 7])][:60],
@@ -35,45 +35,55 @@ published = AnoGANDetector(
     max_iter=1000,
     learning_rate=5e-4,
     anomaly_score="anogan",
-    n_restarts=8,
     n_steps=50,
     device="cpu",
     random_state=0,
 ).fit(train)
 
 # %%
-# The fitted model is a torch module. Its generator draws a grid of latents, spread as
-# the prior N(0, I) is: each drawing stands for the same share of all that can be drawn.
-side = 10
-at = norm.ppf((np.arange(side) + 0.5) / side)
-grid = torch.tensor([(a, b) for b in at[::-1] for a in at], dtype=torch.float32)
+# The fitted model is a torch module. We generate images for a grid of latents. The grid
+# follows the prior N(0, I), so each image represents an equal share of the prior.
 model = published.model_
-with torch.no_grad():
-    drawings = model.scaling.inverse(model.generator(grid)).numpy()[:, 0]
-    latents = {
-        # As torch has images: (n, channels, height, width).
-        name: model.find_latents(torch.from_numpy(rows[:, None]))
-        for name, rows in asked.items()
-    }
+
+
+def generated(side):
+    """Generate images for a grid: places (side**2, 2), images (side**2, 8, 8)."""
+    at = (np.arange(side) + 0.5) / side
+    places = np.array([(a, b) for b in at[::-1] for a in at])
+    latents = torch.tensor(norm.ppf(places), dtype=torch.float32)
+    with torch.no_grad():
+        images = model.scaling.inverse(model.generator(latents))
+    return places, images.numpy()[:, 0]
+
 
 # %%
-# Left, what is drawn: zeros on one side, ones on the other, and what lies between them.
-# Right, where rows land. The fours and sevens have a place as well: a latent alone is
-# no evidence.
+# In two dimensions we can compare each row with the images of a fine grid. We take the
+# image with the smallest residual, the sum of absolute differences of pixels.
+places, images = generated(60)
+closest = {
+    name: places[[np.abs(images - row).sum((1, 2)).argmin() for row in rows]]
+    for name, rows in tested.items()
+}
+
+# %%
+# Left: the generated images, with zeros on one side, ones on the other and intermediate
+# images between them. Right: the latents of new rows. Fours and sevens have latents,
+# too, so a latent alone does not show an anomaly.
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 5.4), layout="constrained")
-framed = np.pad(drawings, ((0, 0), (1, 1), (1, 1))).reshape(side, side, 10, 10)
-tiles = framed.swapaxes(1, 2).reshape(side * 10, side * 10)
+_, drawings = generated(10)
+framed = np.pad(drawings, ((0, 0), (1, 1), (1, 1))).reshape(10, 10, 10, 10)
+tiles = framed.swapaxes(1, 2).reshape(100, 100)
 left.imshow(tiles, cmap="gray_r", extent=(0, 1, 0, 1))
-left.set(title="What the generator draws over the plane", xticks=[], yticks=[])
+left.set(title="Generated images over the latent space", xticks=[], yticks=[])
 styles = {
     "zeros": {"marker": "o", "color": "#5b8fc7"},
     "ones": {"marker": "^", "color": "#8fb8e0", "edgecolor": "k", "lw": 0.6},
     "fours and sevens": {"marker": "x", "color": "#a8320b"},
 }
-for name, z in latents.items():
-    right.scatter(*norm.cdf(z.numpy()).T, label=name, **styles[name])
+for name, at in closest.items():
+    right.scatter(*at.T, label=name, **styles[name])
 right.set(
-    title="Where new rows land",
+    title="Latents of new rows",
     xlim=(0, 1),
     ylim=(0, 1),
     aspect="equal",
@@ -85,10 +95,10 @@ for ax in (left, right):
     ax.set(xlabel="share of the prior below $z_1$", ylabel="share below $z_2$")
 
 # %%
-# The evidence is the distance to the drawing. The paper adds up absolute differences of
-# pixels and of the discriminator's features. The default here measures the features in
-# units of what normal rows differ by, at the closest drawing, without a step: the same
-# seed makes the same networks, so that the scores are all that differs.
+# The score is the distance to the generated image. The paper sums absolute differences
+# of pixels and of the discriminator's features. The default is a whitened distance of
+# features to the closest of the images that were generated in `fit`, without gradient
+# steps. Both detectors have the same networks, because they have the same seed.
 default = AnoGANDetector(
     latent_dim=2, max_iter=1000, learning_rate=5e-4, device="cpu", random_state=0
 ).fit(train)
@@ -99,7 +109,7 @@ scored = {
     "whitened score, the default": (default, [50, 100, 200, 400, 800]),
 }
 for ax, (title, (detector, ticks)) in zip(axes, scored.items(), strict=True):
-    for y, (name, rows) in enumerate(asked.items()):
+    for y, (name, rows) in enumerate(tested.items()):
         jitter = np.linspace(-0.25, 0.25, len(rows))
         ax.scatter(-detector.score_samples(rows), y + jitter, s=14, **styles[name])
     ax.axvline(-detector.offset_, color="k", ls="--")
@@ -107,5 +117,5 @@ for ax, (title, (detector, ticks)) in zip(axes, scored.items(), strict=True):
     ax.set(xscale="log", xlabel="anomaly score", title=title, ylim=(-0.5, 2.5))
     ax.set_xticks(ticks, ticks)
     ax.minorticks_off()
-axes[0].set_yticks(range(3), asked)
+axes[0].set_yticks(range(3), tested)
 plt.show()

@@ -2,27 +2,31 @@
 The AnoGAN paper's experiment: retinal OCT
 ==========================================
 
-AnoGAN was published on optical coherence tomography (OCT) of the retina: a GAN learns
-patches of healthy scans, and a patch is scored, and marked, by how far it is from the
-closest thing the GAN can draw. This page repeats that experiment with every method of
-the paper's table, f-AnoGAN, and two detectors without networks.
+AnoGAN was published with an experiment on optical coherence tomography (OCT) of the
+retina. A GAN is trained on patches of healthy scans. A patch is scored, and its lesions
+are marked, by the difference from the closest patch that the GAN can generate. This
+page repeats the experiment with the methods of the paper's table (except its
+adversarial auto-encoder), f-AnoGAN, OCGAN's auto-encoder and two detectors without
+networks.
 
-The scans here are made up, so that the page needs no data and it is known of each patch
-whether it shows a lesion. With real scans, in a file of arrays ``x`` (n scans of 144 x
-256, uint8), ``y`` (0 for normal ones) and ``name`` (numbered as they were recorded)::
+The scans of this page are simulated, so it needs no data, and for each patch it is
+known whether it shows a lesion. To run it on real scans, which takes longer, give a
+file with the arrays ``x`` (n scans of 144 x 256, uint8), ``y`` (0 for normal scans) and
+``name`` (numbered as they were recorded), or its path in the environment variable
+SKANOGAN_OCT::
 
     python plot_oct.py oct_neh.npz
 
-(or its path in the environment variable SKANOGAN_OCT) the same is run on them, for
-longer. There it is known of whole scans only which disease they come from, so that
-scans, not patches, are compared.
+For real scans, only the disease of a whole scan is known, so scans are compared instead
+of patches.
 """
 
 # %%
-# Scans, flat already: 32 rows and 128 columns. From top to bottom the vitreous, nerve
-# fibres (bright), inner layers, photoreceptors (dark), the pigment epithelium (the
-# brightest band), the choroid; speckle, and shadows of vessels. A scan with a disease
-# has drusen, bumps of the bright band, or pockets of fluid, dark and with a swelling.
+# The simulated scans have 32 rows and 128 columns, and the retina in them is flat. From
+# top to bottom they show the vitreous, nerve fibres (bright), inner layers,
+# photoreceptors (dark), the pigment epithelium (the brightest band) and the choroid,
+# with speckle and shadows of vessels. Two diseases are simulated: drusen, which are
+# bumps of the bright band, and fluid, which appears as a dark hole with a swelling.
 import os
 import sys
 import tempfile
@@ -36,19 +40,17 @@ from sklearn.ensemble import IsolationForest
 from sklearn.metrics import RocCurveDisplay, roc_auc_score, roc_curve
 
 from skanogan import AnoGANDetector, FAnoGANDetector, OCGANDetector
-from skanogan.benchmark._baselines import KNNDistance
-from skanogan.benchmark.oct_study import numbers, split
-from skanogan.benchmark.retina import align_retina
+from skanogan.baselines import KNNDistance
 from skanogan.image import PatchDetector
 from skanogan.inspection import AnomalyMapDisplay
 
-# Where a layer begins, as a share of the retina's thickness, and how bright it is.
+# Start of each layer, as a share of the retina's thickness, and its brightness.
 LAYERS = ((0.0, 0.75), (0.15, 0.45), (0.45, 0.55), (0.6, 0.2), (0.85, 1.0))
 BAND = 24  # the row where the bright band ends
 
 
 def made_up_scan(rng, disease=None):
-    """A scan (32, 128), and which of its pixels show a lesion."""
+    """Simulate a scan (32, 128) and the mask of its lesions."""
     columns = np.arange(128)
 
     def wavy(size, length):
@@ -85,7 +87,7 @@ def made_up_scan(rng, disease=None):
 
 
 def made_up_scans(seed):
-    """Scans to train on; scans to test, their kind and lesions."""
+    """Simulate training scans, and test scans with their kinds and lesions."""
     rng = np.random.RandomState(seed)
     train = np.stack([made_up_scan(rng)[0] for _ in range(80)])
     kinds = np.repeat(["normal", "drusen", "fluid"], [30, 15, 15])
@@ -95,7 +97,11 @@ def made_up_scans(seed):
 
 
 def real_scans(path):
-    """The same of a file; of lesions nothing is known."""
+    """Read training scans, and test scans with their kinds; lesions are unknown."""
+    # The folder examples/studies of a checkout.
+    from studies.oct import numbers, split
+    from studies.retina import align_retina
+
     with np.load(path, allow_pickle=False) as file:
         x, y, number = file["x"], file["y"], numbers(file["name"])
     aligned = np.stack([align_retina(scan, (-44, 20), (2, 2)) for scan in x])
@@ -111,18 +117,19 @@ counts = {kind: int((kinds == kind).sum()) for kind in dict.fromkeys(kinds.tolis
 print(f"{len(train)} normal scans to train on; to test: {counts}")
 
 # %%
-# The detectors see patches as high as the scans and 16 columns wide. `PatchDetector`
-# draws them from the training scans, and puts what is found in the patches of a scan
-# together again. With ``memory=``, the six scores of AnoGAN share one training.
-# "anogan" is the paper's A(x), from the best of 2,048 latents in place of a random one
-# and with few steps of the search in place of 500. "residual" and "discrimination" are
-# its two terms, each searched for alone; "whitened" is this library's default.
+# The detectors see patches that are as high as the scans and 16 columns wide.
+# `PatchDetector` draws patches from the training scans, and combines the results of all
+# patches of a test scan. With ``memory=``, the six scores of AnoGAN share one training.
+# "anogan" is the paper's A(x), but the search starts from the best of 2,048 latents
+# instead of a random one, and takes fewer steps than 500. "residual" and
+# "discrimination" are the two terms of A(x), each with its own search; "whitened" is
+# the default of `AnoGANDetector`.
 PATCH, STRIDE = (32, 16), (32, 16)
 memory = tempfile.TemporaryDirectory()
 shared = {"memory": memory.name, "random_state": 0}
 gan = {"max_iter": 2000, **shared}
 n_steps, encoder_max_iter = 50, 2000
-if not on_real_scans:  # so that this page is quick: few updates, of small networks
+if not on_real_scans:  # few updates of small networks keep this page quick
     shared |= {"n_filters": 16, "batch_size": 32}
     gan = {"max_iter": 300, "learning_rate": 1e-3, "latent_dim": 8, **shared}
     n_steps, encoder_max_iter = 10, 150
@@ -138,10 +145,10 @@ detectors = {
     "P_D": anogan("p_d"),
     "R only": anogan("residual"),
     "D only": anogan("discrimination"),
-    "aCAE": OCGANDetector(
+    "auto-encoder": OCGANDetector(
         latent_discriminator=False,
-        mining=False,
-        visual_fakes="reconstructions",
+        visual_discriminator=False,
+        n_mining_steps=0,
         anomaly_score="reconstruction",
         max_iter=1000 if on_real_scans else 150,
         **shared,
@@ -161,9 +168,9 @@ by_scan = {
 }
 
 # %%
-# What is compared: patches, where it is known what they show (a lesion of any size
-# makes a patch positive, as in the paper), and otherwise scans, each scored by the mean
-# over its patches.
+# If the lesions are known, patches are compared: a patch with a lesion of any size is
+# positive, as in the paper. Otherwise scans are compared, and the score of a scan is
+# the mean over its patches.
 if lesions is None:
     positive = kinds != "normal"
     scores = {name: -detector.score_samples(test) for name, detector in by_scan.items()}
@@ -178,7 +185,7 @@ else:
         rows = patches.reshape(len(patches), -1) if flat else patches
         scores[name] = -detector.estimator_.score_samples(rows)
 
-PAPER = {"AnoGAN": 0.89, "GAN_R": 0.88, "P_D": 0.72, "aCAE": 0.73}
+PAPER = {"AnoGAN": 0.89, "GAN_R": 0.88, "P_D": 0.72}
 print(
     f"{positive.sum()} of {len(positive)} {'scans' if on_real_scans else 'patches'} "
     "are positive. The paper's AUC is for other scans, patches of 64 x 64."
@@ -186,7 +193,7 @@ print(
 head = ("precision", "recall", "sensitivity", "specificity", "AUC", "AUC in the paper")
 print(f"| {'':16} | " + " | ".join(head) + " |\n" + "|---" * (len(head) + 1) + "|")
 for name, score in scores.items():
-    # The Youden point: where sensitivity + specificity is greatest.
+    # Youden's threshold: sensitivity + specificity is greatest.
     false, true, thresholds = roc_curve(positive, score)
     flagged = score >= thresholds[np.argmax(true - false)]
     recall, precision = flagged[positive].mean(), positive[flagged].mean()
@@ -196,8 +203,8 @@ for name, score in scores.items():
     print(f"| {name:16} | " + " | ".join(figures) + " |")
 
 # %%
-# Recall and sensitivity are one quantity; the paper's table prints them apart. The
-# curves:
+# Recall and sensitivity are the same quantity; the paper's table has a column for each.
+# The next figure shows the ROC curves.
 figure, axes = plt.subplots(figsize=(6.5, 6), layout="constrained")
 styles = ["-", "--", "-.", ":"]
 for i, (name, score) in enumerate(scores.items()):
@@ -207,21 +214,22 @@ axes.plot([0, 1], [0, 1], color="0.7", linewidth=0.8)
 axes.set(
     xlabel="false positive rate",
     ylabel="true positive rate",
-    title=f"OCT, {'real scans' if on_real_scans else 'patches of made-up scans'}",
+    title=f"OCT, {'real scans' if on_real_scans else 'patches of simulated scans'}",
 )
 axes.legend(fontsize=8, loc="lower right")
 
 # %%
-# Marked scans. The closest normal thing is put together from patches side by side; the
-# map is what query and closest normal differ by, stitched from overlapping patches and
-# smoothed over a pixel or two, below the grain of the speckle.
+# The last figure marks lesions. The closest normal image consists of patches side by
+# side. The map is the difference of scan and closest normal image. It is stitched from
+# overlapping patches and smoothed over a pixel or two, less than the grain of the
+# speckle.
 detector = by_scan["AnoGAN"]
 scan_scores = detector.score_samples(test)
 shown, closest, maps = [], [], []
 for kind in counts:
     of_kind = np.flatnonzero(kinds == kind)
     order = of_kind[np.argsort(scan_scores[of_kind])]
-    shown.append(order[len(order) // 4])  # neither the clearest nor hidden
+    shown.append(order[len(order) // 4])  # neither a clear nor a hidden case
     scan = test[shown[-1]]
     side_by_side = scan.reshape(32, -1, PATCH[1]).transpose(1, 0, 2)
     drawn = detector.estimator_.reconstruct(side_by_side)

@@ -2,15 +2,14 @@
 Your own networks: heartbeats
 =============================
 
-The networks that are built by default know tables and images. Rows of another kind may
-ask for others: here a signal in time, whose neighbouring columns belong together. A
-generator and a discriminator of your own go in as torch modules, and everything else
-stays as it is.
+The default networks are for tables and images. Other data may need other networks: in a
+signal over time, neighbouring columns belong together. You can pass a generator and a
+discriminator of your own as torch modules; everything else works as before.
 """
 
 # %%
-# Made-up heartbeats of 64 samples, somewhat different in pace and height each. In an
-# anomaly one of the beats comes early, or is weak.
+# The data are simulated heartbeats of 64 samples that differ in rate and height. In an
+# anomaly, one beat is early or weak.
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
@@ -21,7 +20,7 @@ from skanogan.metrics import outlier_roc_auc_score
 
 
 def heartbeats(n, rng, anomalous=False):
-    """Signals of shape (n, 64)."""
+    """Simulate signals of shape (n, 64)."""
     t = np.arange(64)
     period = rng.uniform(14, 18, size=(n, 1))
     centres = rng.uniform(4, 12, size=(n, 1)) + period * np.arange(5)
@@ -44,10 +43,10 @@ anomalies = heartbeats(200, rng, anomalous=True)
 X_test, y_test = np.concatenate([normal, anomalies]), np.repeat([1, -1], 200)
 
 # %%
-# Convolutions in time. The generator takes latents (n, latent_dim) to rows (n, 64), on
-# the scale of standardised columns; the discriminator takes rows to one logit. In a
-# ``Sequential`` all modules but the last give the features that scores compare.
-# Their first weights are torch's affair, hence the seed.
+# The networks are convolutional in time. The generator maps latents (n, latent_dim) to
+# rows (n, 64), on the scale of standardised columns. The discriminator maps rows to one
+# logit. In a ``Sequential``, all modules but the last compute the features that the
+# score compares. The seed makes their initial weights repeatable.
 LATENT_DIM = 4
 torch.manual_seed(0)
 
@@ -87,12 +86,12 @@ discriminator = nn.Sequential(
 )
 
 # %%
-# The detector copies them, so that the ones above stay untrained, and a clone, a grid
-# search or a second fit begins with the same weights.
+# The detector copies the networks, so those above stay untrained. A clone, a grid
+# search or a second fit starts from the same weights.
 shared = {
     "latent_dim": LATENT_DIM,
     "learning_rate": 1e-3,
-    # Without it the discriminator wins against the default generator, with a warning.
+    # Without it, the discriminator wins against the default generator (with a warning).
     "gradient_penalty": 1.0,
     "max_iter": 600,
 }
@@ -111,8 +110,8 @@ for name, detector in detectors.items():
     )
 
 # %%
-# What the generators draw tells why: with weights of its own for every sample, the
-# default one has to learn a beat anew for each place where it can be.
+# Generated signals show the reason. The default generator has separate weights for
+# every sample, so it must learn a beat separately for each position.
 figure, axes = plt.subplots(
     3, 4, figsize=(9, 4.5), sharex=True, sharey=True, layout="constrained"
 )

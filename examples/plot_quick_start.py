@@ -1,15 +1,13 @@
 """
-Quick start: which digits are no zeros
-======================================
+Quick start: zeros and other digits
+===================================
 
-A detector learns from normal rows alone, here from zeros written by hand, and says of
-new ones how normal they are, whether they are anomalies, what the closest normal thing
-would look like, and where they depart from it.
+A detector learns from normal rows alone, here from handwritten zeros. For a new image
+it returns a score, a label, the closest normal image and a map of the differences.
 """
 
 # %%
-# 120 zeros to learn from. The other 58, which it never sees, and 300 other digits are
-# what it is asked about.
+# We train on 120 zeros and test on the other 58 zeros and on 300 other digits.
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_digits
@@ -24,9 +22,9 @@ train, new_zeros, others = zeros[:120], zeros[120:], others[:300]
 detector = AnoGANDetector(max_iter=500, random_state=0).fit(train)
 
 # %%
-# `decision_function` is negative for what looks abnormal, as everywhere in
-# scikit-learn. Its threshold was set by `fit`, on zeros that it had kept from the
-# training, to call about 5 % of new zeros anomalies.
+# `decision_function` is negative for anomalies, as everywhere in scikit-learn. `fit`
+# has set the threshold on zeros that it held out of the training, so that about 5 % of
+# new zeros are called anomalies.
 normal, abnormal = (detector.decision_function(X) for X in (new_zeros, others))
 scores, is_normal = np.r_[normal, abnormal], np.repeat([1, 0], [58, 300])
 print(f"zeros called anomalies: {(normal < 0).mean():.1%}")
@@ -34,9 +32,9 @@ print(f"other digits found:     {(abnormal < 0).mean():.1%}")
 print(f"AUROC:                  {roc_auc_score(is_normal, scores):.3f}")
 
 # %%
-# The threshold stands on 20 of the 120 rows, so the share of zeros that it costs is
-# known only roughly; `skanogan.conformal` says how roughly. The score itself is minus
-# a squared distance to the closest normal thing, and spans orders of magnitude.
+# The threshold is estimated from 20 of the 120 rows, so the rate of false alarms is
+# known only roughly; `skanogan.conformal` gives a guaranteed rate. The score is minus a
+# squared distance to the closest normal image, and spans orders of magnitude.
 bins = np.geomspace(30, 9000, 45)
 figure, axes = plt.subplots(figsize=(7, 3), layout="constrained")
 axes.hist(-detector.score_samples(others), bins, color="#a8320b", label="other digits")
@@ -46,14 +44,14 @@ axes.set(
     xscale="log",
     xlabel="anomaly score, minus score_samples",
     ylabel="rows",
-    title="Digits that were not seen in training",
+    title="Digits that were not used in training",
 )
 axes.legend()
 
 # %%
-# For each row there is the closest normal thing (`reconstruct`), and where the row
-# departs from it (`anomaly_map`). The last column is the other digit that looked most
-# like a zero to the detector.
+# `reconstruct` returns the closest normal image of each row, and `anomaly_map` the
+# difference from it per pixel. The last column is the other digit with the highest
+# score.
 shown = np.concatenate([new_zeros[:2], others[[0, 3, 6]], others[[abnormal.argmax()]]])
 decisions = detector.decision_function(shown)
 rows = {

@@ -1,16 +1,15 @@
 """
-Saving, loading, and a training that is killed
-==============================================
+Saving, loading and resuming a training
+=======================================
 
-A detector that took minutes to train is worth a file. `save` writes one that holds no
-code: opening it executes nothing, and a byte that was changed is noticed. `checkpoint=`
-is for the minutes themselves: a fit that was killed goes on where it was, and ends with
-the scores that it would have had.
+`save` writes a fitted detector to a file without code: opening the file executes
+nothing, and damage is detected. With `checkpoint=`, a fit that was killed resumes where
+it was, and ends with the same scores as an uninterrupted fit.
 """
 
 # %%
-# Benign tumours are normal. 257 of them are learned from; the others, and all that are
-# malignant, are scored.
+# Benign tumours are normal. We train on 257 of them, and score the others and all
+# malignant ones.
 import subprocess
 import sys
 import tempfile
@@ -40,8 +39,8 @@ print(f"{path.stat().st_size / 1e6:.1f} MB, {opened}")
 print(f"largest difference of a score: {np.abs(scores_of_opened - scores).max()}")
 
 # %%
-# In 300 copies of the file one bit is flipped, anywhere. None of them opens: the file
-# carries a digest of all that it says.
+# In each of 300 copies of the file, one random bit is flipped. None of the copies
+# opens, because the file contains a digest of its contents.
 content = path.read_bytes()
 rng = np.random.default_rng(0)
 refused, damaged = 0, path.with_name("damaged.safetensors")
@@ -57,8 +56,8 @@ reason = str(last).replace(folder.name, "")
 print(f"refused: {refused} of 300. The last one because:\n{reason}")
 
 # %%
-# Now a training in a process of its own, which is killed (`kill -9`, or no power) when
-# its file of checkpoints has been there for a moment.
+# The next training runs in another process. We kill this process shortly after it has
+# written its first checkpoint.
 np.save(Path(folder.name) / "train.npy", train)
 script = """
 import numpy as np
@@ -76,15 +75,16 @@ process.kill()
 print("ended by signal", -process.wait())
 
 # %%
-# The same fit, of the same rows, with the same file: it does not begin anew. `history_`
-# shows which part of the training it did itself: clocks differ, nothing else does.
+# The same fit with the same checkpoint file resumes the training. It ends with the same
+# scores.
 resumed = OCGANDetector(max_iter=600, random_state=0, checkpoint=checkpoint).fit(train)
 difference = np.abs(resumed.score_samples(test) - scores).max()
 print(f"largest difference of a score from the fit that was not killed: {difference}")
 
 # %%
-# Scores span three orders of magnitude, and lie on the diagonal to the last bit. On the
-# right, the error on rows held out of the training: one line, drawn by two processes.
+# Left: the scores of the opened file equal those of the fitted detector to the last
+# bit. Right: the error on held-out rows during the training, which two processes have
+# computed, equals that of the uninterrupted training.
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
 is_benign = np.arange(len(test)) < len(benign) - 257
 for mask, name, marker, colour in (
@@ -103,9 +103,9 @@ curves = [
     np.array([(r["n_iter"], r["validation_error"]) for r in d.history_])
     for d in (detector, resumed)
 ]
-right.plot(*curves[0].T, color="#8fb8e0", lw=5, label="in one go")
-right.plot(*curves[1].T, ".-", color="#a8320b", lw=1, label="killed, and gone on with")
-right.set(xlabel="updates", ylabel="error on held-out rows", title="A training, twice")
+right.plot(*curves[0].T, color="#8fb8e0", lw=5, label="uninterrupted")
+right.plot(*curves[1].T, ".-", color="#a8320b", lw=1, label="killed and resumed")
+right.set(xlabel="updates", ylabel="error on held-out rows", title="Training")
 right.legend()
 plt.show()
 folder.cleanup()

@@ -1,20 +1,20 @@
 """
-Choosing the latent size of OCGAN without an anomaly
-====================================================
+Selecting OCGAN's parameters without anomalies
+==============================================
 
-OCGAN's learning rate and latent size are chosen by the reconstruction error on normal
-rows that were not trained on. `GridSearchCV` does that: all rows are normal, so that
-any splitter holds out normal rows only, and the scorer never sees a label. The test
-rows, with their anomalies, are looked at once, at the end.
+The reconstruction error on held-out normal rows can select OCGAN's learning rate and
+latent size. `GridSearchCV` does this: all rows are normal, so any splitter holds out
+normal rows, and the scorer uses no labels. The test rows with anomalies are used only
+once, at the end.
 
-Mind that a larger code always rebuilds better, and in the end rebuilds anomalies, too:
-the error chooses well among learning rates, and among latent sizes only as long as none
-is too large. docs/ocgan.md has a case in which it is.
+A larger code always reconstructs normal rows better, but a code that is too large also
+reconstructs anomalies. The error therefore selects well among learning rates, and among
+latent sizes only if none is too large. docs/ocgan.md shows a counterexample.
 """
 
 # %%
-# Train on normal rows alone: eights written by hand. The last forty, and all other
-# digits, are kept for the end.
+# We train on normal rows alone, handwritten eights. The last forty eights and all other
+# digits are the test rows.
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_digits
@@ -31,24 +31,24 @@ is_normal = np.arange(len(test)) < 40
 
 
 # %%
-# The scorer: minus the mean squared error of the reconstructions, in the units of X.
+# The scorer returns minus the mean squared error of the reconstructions, in units of X.
 def reconstruction_score(detector, X, y=None):
-    """Higher is better, as scikit-learn expects of a score."""
+    """Compute minus the mean squared error; higher is better."""
     return -np.mean((X - detector.reconstruct(X)) ** 2)
 
 
 search = GridSearchCV(
-    # Without mining, and with few updates, so that this page is quick.
-    OCGANDetector(mining=False, max_iter=300, random_state=0),
+    # No mining and few updates keep this page quick.
+    OCGANDetector(n_mining_steps=0, max_iter=300, random_state=0),
     {"latent_dim": [4, 32], "learning_rate": [3e-4, 1e-3]},
     scoring=reconstruction_score,
     cv=KFold(2, shuffle=True, random_state=0),
 )
 search.fit(train)
-print("chosen:", search.best_params_)
+print("selected:", search.best_params_)
 
 # %%
-# What the choice is worth on the test rows, and what the others would have been.
+# We compare the AUROC of all settings on the test rows.
 aurocs = []
 for parameters in search.cv_results_["params"]:
     detector = search.estimator.set_params(**parameters).fit(train)
@@ -72,12 +72,12 @@ axes.scatter(
     s=120,
     facecolors="none",
     edgecolors="C3",
-    label="chosen",
+    label="selected",
 )
 axes.set(
     xlabel="mean squared error on held-out normal rows, grey levels squared",
     ylabel="AUROC on test rows",
-    title="Selection that sees no anomaly",
+    title="Selection without anomalies",
 )
 axes.legend()
 plt.show()

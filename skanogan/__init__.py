@@ -1,18 +1,21 @@
-"""GAN-based anomaly detection with the manners of scikit-learn."""
+"""GAN-based anomaly detection with the scikit-learn interface."""
 
-from skanogan._anogan import AnoGANDetector
-from skanogan._fanogan import FAnoGANDetector
-from skanogan._ocgan import OCGANDetector
-from skanogan._persistence.detectors import load
-from skanogan._show_versions import show_versions
-
-__version__ = "0.1.0.dev0"
+# `load` finds the classes of these two modules only if the modules are imported.
+from skanogan import conformal, image
+from skanogan._persistence.loading import load
+from skanogan._runtime.versions import show_versions
+from skanogan._version import __version__
+from skanogan.detectors._anogan import AnoGANDetector
+from skanogan.detectors._fanogan import FAnoGANDetector
+from skanogan.detectors._ocgan import OCGANDetector
 
 __all__ = [
     "AnoGANDetector",
     "FAnoGANDetector",
     "OCGANDetector",
     "__version__",
+    "conformal",
+    "image",
     "load",
     "show_versions",
 ]

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 __all__ = ["main"]
 
-_USAGE = """usage: python -m skanogan benchmark [DATA ...]  detectors side by side
-       python -m skanogan versions              what is installed, for bug reports
+_USAGE = """usage: python -m skanogan benchmark [DATA ...]  compare detectors
+       python -m skanogan versions              print versions for a bug report
 
 python -m skanogan benchmark --help lists its arguments"""
 
@@ -17,12 +17,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     argv : sequence of str, default=None
-        The arguments, None for those of this process.
+        The arguments. None takes those of this process.
 
     Returns
     -------
     status : int
-        0 on success, 2 for bad arguments.
+        0 on success, 2 for invalid arguments.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
     command, *rest = argv or ["--help"]
@@ -39,8 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(_USAGE)
         return 0
     print(
-        f"python -m skanogan: error: unknown command {' '.join(argv)!r}, expected "
-        "benchmark or versions",
+        f"python -m skanogan: error: unknown command {' '.join(argv)!r}. Use "
+        "benchmark or versions.",
         file=sys.stderr,
     )
     return 2

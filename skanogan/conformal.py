@@ -1,60 +1,66 @@
-"""Thresholds with a guarantee: conformal p-values around any detector."""
+"""Conformal p-values, and thresholds with a bound on the false alarm rate."""
 
+import math
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import false_discovery_control
 from sklearn.base import BaseEstimator, clone
 from sklearn.frozen import FrozenEstimator
-from sklearn.model_selection import train_test_split
-from sklearn.utils import indexable
+from sklearn.utils import check_random_state, indexable
 from sklearn.utils.validation import check_is_fitted
 
-from skanogan._compat import (
-    HasMethods,
+from skanogan._data.labels import normal_rows
+from skanogan._data.split import hold_out
+from skanogan._persistence.registry import register_detector
+from skanogan._persistence.saving import SaveMixin
+from skanogan._runtime.compatibility import (
     Interval,
     RealNotInt,
     _fit_context,
     _num_samples,
     _safe_indexing,
 )
-from skanogan._labels import LabelsHeededMixin, normal_rows
-from skanogan._wrapping import AroundDetector, scores_of
+from skanogan.detectors._rollback import as_before_on_failure
+from skanogan.detectors._thresholds import ThresholdMixin
+from skanogan.detectors._wrapping import ANY_DETECTOR, AroundDetector, scores_of
 
 __all__ = ["ConformalDetector"]
 
 
-class ConformalDetector(AroundDetector, LabelsHeededMixin, BaseEstimator):
-    """A detector whose false alarms are held to a rate, whatever the detector.
+@register_detector
+class ConformalDetector(AroundDetector, ThresholdMixin, SaveMixin, BaseEstimator):
+    """A detector with a bound on its false alarm rate, around any detector.
 
-    A part of the normal rows is kept from the detector. A new row's p-value is the
-    share of these, and itself, that are at least as abnormal; at most `alpha` of new
-    normal rows have one of `alpha` or less, if they come from where the kept rows came
-    from. The rate is that over fits and rows: after one fit on few rows it varies
-    around `alpha` as a beta distribution does.
+    Some normal rows are held out of the detector's fit. The p-value of a new row is the
+    share of rows, among the held-out ones and itself, that are at least as anomalous.
+    For a normal row from the same distribution it is `alpha` or less with a probability
+    of at most `alpha`. This is the rate over fits and rows. After one fit with few
+    held-out rows, the rate varies around `alpha` with a beta distribution.
 
     Parameters
     ----------
     estimator : object
-        A detector with `score_samples` or `decision_function`, lower for what is more
-        abnormal. It is cloned. One that is fitted already goes in as
-        ``FrozenEstimator(detector)``; all rows given to `fit` then calibrate, and must
-        not be those that it learned from.
+        A detector with `score_samples` or `decision_function`, in which lower is more
+        anomalous. It is cloned. A detector that is fitted already is passed as
+        ``FrozenEstimator(detector)``. All normal rows given to `fit` then calibrate,
+        and the detector must not have seen them.
     alpha : float, default=0.05
-        Share of new normal rows that may be called anomalies, between 0 and 1.
+        Largest share of new normal rows that are labelled -1, between 0 and 1.
     calibration_size : float or int, default=0.25
-        Share or number of the normal rows that calibrate. One over `alpha`, less one,
-        are needed.
+        Share or number of the normal rows that are held out. At least
+        ``1 / alpha - 1`` rows are needed.
     random_state : int, RandomState instance or None, default=None
-        Of the draw of these rows.
+        Seed of the choice of held-out rows.
 
     Attributes
     ----------
     estimator_ : object
         The fitted detector.
     calibration_scores_ : ndarray of shape (n_calibration,)
-        Scores of the kept rows, in rising order.
+        Scores of the held-out rows, in ascending order.
     offset_ : float
         ``decision_function = score_samples - offset_``.
     n_features_in_ : int
@@ -64,16 +70,16 @@ class ConformalDetector(AroundDetector, LabelsHeededMixin, BaseEstimator):
 
     Notes
     -----
-    With n calibration scores, p(x) = (1 + #{i : s_i <= s(x)}) / (n + 1) ([1]_ and, for
-    detectors, [2]_ eq. 2). Rows that are equal to a kept one count against it, so that
-    ties make the test stricter. p <= alpha is the same as a score below the k-th
-    smallest of the kept ones, k = floor(alpha (n + 1)): this is `offset_`.
+    With n calibration scores, p(x) = (1 + #{i : s_i <= s(x)}) / (n + 1) ([1]_, and [2]_
+    eq. 2 for detectors). Ties count, so that they make the test stricter. p <= alpha
+    holds if the score is below the k-th smallest calibration score, where k = floor(
+    alpha (n + 1)). This score is `offset_`.
 
-    The p-values of a batch share their calibration rows. They are positively dependent
-    in the sense in which the procedure of Benjamini and Hochberg still holds its rate
-    [2]_. It selects m of n rows only if their p-values are at most m / n times the
-    rate, and none is below 1 / (n_calibration + 1): few anomalies in a large batch ask
-    for many rows to calibrate on.
+    The p-values of a batch share their calibration rows. Their dependence is positive
+    in the sense in which the Benjamini-Hochberg procedure controls its rate [2]_. The
+    procedure selects m of n rows only if their p-values are at most m / n times the
+    rate. No p-value is below 1 / (n_calibration + 1), so few anomalies in a large batch
+    need many calibration rows.
 
     References
     ----------
@@ -98,11 +104,10 @@ class ConformalDetector(AroundDetector, LabelsHeededMixin, BaseEstimator):
     (7, 50)
     """
 
+    calibration_scores_: NDArray[np.float64]
+
     _parameter_constraints = {  # noqa: RUF012 (scikit-learn's)
-        "estimator": [
-            HasMethods(["fit", "score_samples"]),
-            HasMethods(["fit", "decision_function"]),
-        ],
+        "estimator": [*ANY_DETECTOR],
         "alpha": [Interval(Real, 0, 1, closed="neither")],
         "calibration_size": [
             Interval(RealNotInt, 0, 1, closed="neither"),
@@ -126,90 +131,114 @@ class ConformalDetector(AroundDetector, LabelsHeededMixin, BaseEstimator):
 
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: Any, y: Any = None) -> "ConformalDetector":
-        """Fit the detector on a part of the normal rows, and calibrate on the others.
+        """Fit the detector on some normal rows, and calibrate on the others.
 
         Parameters
         ----------
         X : array-like of shape (n, ...)
             Rows as the detector takes them.
         y : array-like of shape (n,), default=None
-            1 normal, -1 anomaly. Labels without a -1 are ignored, as by all detectors.
+            1 for normal rows, -1 for anomalies, which are left out of the fit.
 
         Returns
         -------
         self : ConformalDetector
-            Fitted.
+            The fitted detector. If `fit` fails, the detector is as it was before.
 
         Raises
         ------
         ValueError
-            For a -1 beside labels other than 1, and for too few rows to calibrate at
-            `alpha`.
+            If there is a -1 beside labels other than 1, or if there are too few rows to
+            calibrate at `alpha`.
         """
+        with as_before_on_failure(self):
+            return self._fit(X, y)
+
+    def _fit(self, X: Any, y: Any) -> "ConformalDetector":
         (X,) = indexable(X)
-        # Only of what is an array: a list of images of different sizes is none.
+        # A list of images of different sizes has no dtype and cannot become an array.
         if hasattr(X, "dtype") and np.iscomplexobj(X):
             raise ValueError("Complex data not supported: got complex X.")
-        normal = normal_rows(y, _num_samples(X), stacklevel=4)
-        if isinstance(self.estimator, FrozenEstimator):
-            kept = normal
-        else:
-            kept = self._kept(normal)
-        k = int(self.alpha * (len(kept) + 1) * (1 + 1e-12))
+        normal = normal_rows(y, _num_samples(X))
+        learned, held_out = self._split(normal)
+        # The share of rows may fall below a whole number by rounding.
+        k = int(self.alpha * (len(held_out) + 1) * (1 + 1e-12))
         if k < 1:
             needed = int(np.ceil(1 / self.alpha - 1e-9)) - 1
             raise ValueError(
-                f"alpha={self.alpha} with {len(kept)} rows to calibrate on, of "
-                f"{len(normal)} normal ones: {needed} are needed. Raise alpha, "
-                "calibration_size, or the number of rows."
+                f"alpha={self.alpha} was given with {len(held_out)} of {len(normal)} "
+                f"normal rows to calibrate on. At least {needed} are needed. Raise "
+                "alpha, calibration_size, or the number of rows."
             )
         estimator = clone(self.estimator)
-        if len(kept) < len(normal):
-            estimator.fit(_safe_indexing(X, np.setdiff1d(normal, kept)), None)
-        scores = np.sort(scores_of(estimator, _safe_indexing(X, kept)))
+        if len(learned):
+            estimator.fit(_safe_indexing(X, learned), None)
+        scores = np.sort(scores_of(estimator, _safe_indexing(X, held_out)))
         self.estimator_ = estimator
         self.calibration_scores_ = scores
         self.offset_ = float(scores[k - 1])
         return self
 
-    def _kept(self, normal: np.ndarray) -> np.ndarray:
-        """The normal rows to calibrate on."""
-        try:
-            _, kept = train_test_split(
-                normal, test_size=self.calibration_size, random_state=self.random_state
-            )
-        except ValueError as error:
+    def _split(self, normal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Draw the rows to learn from and the rows to calibrate on."""
+        if isinstance(self.estimator, FrozenEstimator):
+            return normal[:0], normal
+        n, size = len(normal), self.calibration_size
+        if not isinstance(size, Integral):
+            size = math.ceil(size * n)
+        if not 0 < size < n:
             raise ValueError(
-                f"calibration_size={self.calibration_size} of n_samples={len(normal)} "
-                "normal rows leaves none to learn from, or none to calibrate on. "
-                "Change it, or give more rows."
-            ) from error
-        return np.asarray(kept)
+                f"calibration_size={self.calibration_size} of n_samples={n} normal "
+                f"rows are {size} rows to calibrate on. At least one row must be left "
+                "to learn from, and one to calibrate on. Change calibration_size, or "
+                "add rows."
+            )
+        rng = check_random_state(self.random_state)
+        learned, held_out = hold_out(normal, int(size), rng)
+        return np.sort(learned), held_out
 
-    def p_values(self, X: Any) -> np.ndarray:
-        """Conformal p-values: small for what is abnormal.
+    def score_samples(self, X: Any) -> np.ndarray:
+        """Return the scores of the detector.
 
         Parameters
         ----------
         X : array-like of shape (n, ...)
-            As in `fit`.
+            Rows as in `fit`.
+
+        Returns
+        -------
+        scores : ndarray of shape (n,)
+            Lower is more anomalous. The p-value is at most `alpha` where the score is
+            below `offset_`.
+        """
+        check_is_fitted(self)
+        return scores_of(self.estimator_, X)
+
+    def p_values(self, X: Any) -> np.ndarray:
+        """Compute conformal p-values. They are small for anomalies.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, ...)
+            Rows as in `fit`.
 
         Returns
         -------
         p_values : ndarray of shape (n,)
-            From 1 / (n_calibration + 1) to 1; for a new normal row, p or less has at
-            most the probability p.
+            From 1 / (n_calibration + 1) to 1. A new normal row has a p-value of p or
+            less with a probability of at most p.
         """
         scores = self.score_samples(X)
-        as_abnormal = np.searchsorted(self.calibration_scores_, scores, side="right")
-        return (1 + as_abnormal) / (len(self.calibration_scores_) + 1)
+        as_anomalous = np.searchsorted(self.calibration_scores_, scores, side="right")
+        return (1 + as_anomalous) / (len(self.calibration_scores_) + 1)
 
     def select_outliers(self, X: Any, false_discovery_rate: float = 0.1) -> np.ndarray:
-        """Rows of a batch that are anomalies, of which few are false.
+        """Select the outliers of a batch at a false discovery rate.
 
-        Benjamini and Hochberg's procedure on the p-values: the expected share of normal
-        rows among those selected is at most `false_discovery_rate`. Other than
-        `predict`, it depends on the whole batch: the more anomalies, the lower the bar.
+        The Benjamini-Hochberg procedure is applied to the p-values. The expected share
+        of normal rows among the selected rows is at most `false_discovery_rate`. Unlike
+        `predict`, the result depends on the whole batch: with more anomalies in it,
+        rows of a larger p-value are selected.
 
         Parameters
         ----------
@@ -221,58 +250,25 @@ class ConformalDetector(AroundDetector, LabelsHeededMixin, BaseEstimator):
         Returns
         -------
         selected : ndarray of bool of shape (n,)
-            True for the rows called anomalies.
+            True for the selected rows.
         """
         if not 0 < false_discovery_rate < 1:
             raise ValueError(
-                f"false_discovery_rate={false_discovery_rate!r}; a number between 0 "
-                "and 1 was expected."
+                f"false_discovery_rate={false_discovery_rate!r} is not allowed. Give a "
+                "number between 0 and 1."
             )
         p_values = self.p_values(X)
         return np.asarray(false_discovery_control(p_values) <= false_discovery_rate)
 
-    def score_samples(self, X: Any) -> np.ndarray:
-        """The detector's scores.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, ...)
-            As in `fit`.
-
-        Returns
-        -------
-        scores : ndarray of shape (n,)
-            Lower is more abnormal.
-        """
-        check_is_fitted(self)
-        return scores_of(self.estimator_, X)
-
-    def decision_function(self, X: Any) -> np.ndarray:
-        """Scores less the threshold.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, ...)
-            As in `fit`.
-
-        Returns
-        -------
-        decision : ndarray of shape (n,)
-            Negative where the p-value is at most `alpha`.
-        """
-        return self.score_samples(X) - self.offset_
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Labels: 1 normal, -1 where the p-value is at most `alpha`.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, ...)
-            As in `fit`.
-
-        Returns
-        -------
-        labels : ndarray of shape (n,)
-            1 or -1.
-        """
-        return np.where(self.decision_function(X) < 0, -1, 1)
+    def _check_attributes(self) -> None:
+        scores = self.calibration_scores_
+        if (
+            scores.ndim != 1
+            or not np.isfinite(scores).all()
+            or (np.diff(scores) < 0).any()
+            or self.offset_ not in scores
+        ):
+            raise ValueError(
+                "calibration_scores_ must be numbers in ascending order, and offset_ "
+                "one of them."
+            )

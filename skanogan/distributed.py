@@ -1,7 +1,7 @@
-"""Scores of a Dask array, block by block, on the machines that hold the blocks.
+"""Score Dask arrays block by block, on the workers that hold the blocks.
 
-For any fitted detector with the methods of scikit-learn. Needs the extra:
-``pip install "skanogan[distributed]"``.
+The functions take any fitted detector with scikit-learn's methods. They require dask
+and distributed: ``pip install "skanogan[distributed]"``.
 """
 
 from collections import Counter
@@ -12,9 +12,9 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from skanogan._base import BaseDetector
-from skanogan._compat import validate_data
-from skanogan._threads import at_most_threads
+from skanogan._runtime.compatibility import validate_data
+from skanogan._runtime.threads import at_most_threads
+from skanogan.detectors._base import BaseDetector
 
 try:
     import dask
@@ -33,33 +33,29 @@ __all__ = ["decision_function", "predict", "score_samples"]
 
 
 def score_samples(detector: Any, X: "da.Array") -> "da.Array":
-    """How normal each row of a Dask array is, by ``detector.score_samples``.
+    """Score the rows of a Dask array by ``detector.score_samples``.
 
     Parameters
     ----------
     detector : object
-        Any fitted detector with the method. A cluster gets it in this call, once,
-        whatever the number of blocks; Dask's local schedulers take it as it is when the
-        scores are computed.
-    X : dask.array.Array of shape (n_samples, n_features), (n_samples, H, W) or \
-            (n_samples, H, W, C)
-        In blocks of any number of rows, which need not be known. Blocks along the other
-        axes are merged, since a row is scored whole.
+        A fitted detector.
+    X : dask.array.Array of shape (n_samples, ...)
+        Blocks may have any number of rows, also an unknown number. Blocks along the
+        other axes are merged, since a row is scored whole.
 
     Returns
     -------
     scores : dask.array.Array of shape (n_samples,), float64
-        Lazy, in the blocks of the rows of X.
+        Lazy, with the row blocks of X.
 
     Notes
     -----
-    With a ``distributed.Client`` all workers get the detector, and Dask places each
-    block: a persisted one by preference on the worker that holds it, none in the
-    client. Without a client the detector is a single node of the graph.
+    With a ``distributed.Client``, every worker receives the detector once, and Dask
+    assigns the blocks to workers, by preference to those that hold them. Dask's local
+    schedulers use the detector without a copy.
 
-    While a block is scored torch takes at most the cores of the host divided by the
-    threads of all workers on it, counted when this function is called. A lower limit
-    that was set from outside stands; Dask starts workers with ``OMP_NUM_THREADS=1``.
+    While a block is scored, torch uses at most the cores of the host divided by the
+    threads of all workers on it, or a lower limit that is set.
 
     Examples
     --------
@@ -74,110 +70,103 @@ def score_samples(detector: Any, X: "da.Array") -> "da.Array":
     >>> bool((scores.compute() == detector.score_samples(X.compute())).all())
     True
     """
-    return _by_block("score_samples", detector, X, np.dtype(np.float64))
+    return _by_block("score_samples", detector, X)
 
 
 def decision_function(detector: Any, X: "da.Array") -> "da.Array":
-    """`score_samples` less the detector's threshold; negative is an outlier.
+    """Apply ``detector.decision_function``; negative values are outliers.
 
     Parameters
     ----------
-    detector : object
-        As in `score_samples`.
-    X : dask.array.Array
+    detector, X : object, dask.array.Array
         As in `score_samples`.
 
     Returns
     -------
     scores : dask.array.Array of shape (n_samples,), float64
-        Lazy, in the blocks of the rows of X.
+        Lazy, with the row blocks of X.
     """
-    return _by_block("decision_function", detector, X, np.dtype(np.float64))
+    return _by_block("decision_function", detector, X)
 
 
 def predict(detector: Any, X: "da.Array") -> "da.Array":
-    """Label rows 1 (normal) or -1 (anomaly).
+    """Label rows 1 (normal) or -1 (anomaly) by ``detector.predict``.
 
     Parameters
     ----------
-    detector : object
-        As in `score_samples`.
-    X : dask.array.Array
+    detector, X : object, dask.array.Array
         As in `score_samples`.
 
     Returns
     -------
     labels : dask.array.Array of shape (n_samples,), int64
-        Lazy, in the blocks of the rows of X.
+        Lazy, with the row blocks of X.
     """
-    return _by_block("predict", detector, X, np.dtype(np.int64))
+    return _by_block("predict", detector, X)
 
 
 @dataclass(frozen=True)
 class _BlockScorer:
-    """What is sent to the workers, once."""
+    """A detector and one of its methods, which the workers receive once."""
 
     detector: Any
     method: str
-    dtype: np.dtype
+    dtype: type
     threads_on_host: dict[str, int]
 
-    def __call__(self, block: np.ndarray) -> np.ndarray:
-        if len(block) == 0:
-            return np.empty(0, self.dtype)
-        with at_most_threads(self._share()):
-            values = getattr(self.detector, self.method)(block)
-        return np.asarray(values, self.dtype)
-
-    def _share(self) -> int:
-        """Cores of this host for each block that is scored on it at the same time."""
+    def n_threads(self) -> int:
+        """Divide the cores of this host by the blocks scored on it at once."""
         try:
             worker = get_worker()
         except ValueError:
-            # Dask's local schedulers score this many blocks at a time. What was given
-            # to compute(num_workers=...) cannot be seen from here.
+            # Dask's local schedulers score this many blocks at once. An argument
+            # compute(num_workers=...) is not visible here.
             n_threads = dask.config.get("num_workers", None) or CPU_COUNT
         else:
-            # A worker may have come after the count.
+            # The worker may have joined after the count.
             counted = self.threads_on_host.get(get_address_host(worker.address), 0)
             n_threads = max(counted, worker.state.nthreads)
         return max(1, CPU_COUNT // n_threads)
 
 
-def _by_block(method: str, detector: Any, X: Any, dtype: np.dtype) -> "da.Array":
+def _by_block(method: str, detector: Any, X: Any) -> "da.Array":
     if not isinstance(X, da.Array):
         raise TypeError(
-            f"X is a {type(X).__module__}.{type(X).__qualname__}; a dask.array.Array "
-            f"was expected. Call detector.{method}(X) for rows in memory, "
-            "dask.array.from_array(X, chunks=(100_000, -1)) for blocks of them, or "
-            "X.to_dask_array() for a Dask DataFrame."
+            f"X is a {type(X).__module__}.{type(X).__qualname__}, not a "
+            f"dask.array.Array. Call detector.{method}(X) for rows in memory, "
+            "dask.array.from_array(X, chunks=(100_000, -1)) to split them into blocks, "
+            "or X.to_dask_array() for a Dask DataFrame."
         )
-    getattr(detector, method)  # a LocalOutlierFactor has it only with novelty=True
+    getattr(detector, method)  # raises an AttributeError if it is missing
     check_is_fitted(detector)
     _check_row_shape(detector, X)
+    dtype = np.int64 if method == "predict" else np.float64
     return da.map_blocks(
         _score_block,
         X,
         _on_cluster(detector, method, dtype),
-        # Blocks along an axis that is dropped are merged in the task. A rechunk would
-        # do the same, but not where the lengths of columns are unknown.
+        # Dask merges the blocks along a dropped axis in the task. A rechunk would fail
+        # where the number of columns is unknown.
         drop_axis=list(range(1, X.ndim)),
-        # Given, so that Dask does not try the detector on a block of its own making.
+        # Without meta, Dask would call the detector on an empty block.
         meta=np.empty(0, dtype),
     )
 
 
 def _score_block(block: np.ndarray, scorer: _BlockScorer) -> np.ndarray:
-    return scorer(block)
+    if len(block) == 0:
+        return np.empty(0, scorer.dtype)
+    with at_most_threads(scorer.n_threads()):
+        values = getattr(scorer.detector, scorer.method)(block)
+    return np.asarray(values, scorer.dtype)
 
 
 def _check_row_shape(detector: Any, X: "da.Array") -> None:
-    """Fail here, in the detector's words, on what would fail in every worker."""
+    """Raise the detector's own error before any worker does."""
     if X.ndim < 2:
         raise ValueError(
-            f"X has shape {X.shape}; (n_samples, n_features) or images, (n_samples, H, "
-            "W) or (n_samples, H, W, C), were expected. Use X.reshape(-1, 1) for rows "
-            "of one feature."
+            f"X has shape {X.shape}. Pass (n_samples, n_features), (n_samples, H, W) "
+            "or (n_samples, H, W, C). Use X.reshape(-1, 1) for rows of one feature."
         )
     if np.isnan(X.shape[1:]).any():
         return
@@ -188,26 +177,26 @@ def _check_row_shape(detector: Any, X: "da.Array") -> None:
         validate_data(detector, row, reset=False, skip_check_array=True)
 
 
-def _on_cluster(detector: Any, method: str, dtype: np.dtype) -> Delayed:
-    """A node of the graph that holds the detector, or the place where it now is."""
+def _on_cluster(detector: Any, method: str, dtype: type) -> Delayed:
+    """Return a node of the graph that is the detector or refers to it."""
     client = _active_client()
     threads_on_host: Counter[str] = Counter()
     if client is not None:
-        for address, n_threads in client.nthreads().items():
-            threads_on_host[get_address_host(address)] += n_threads
+        for address, n in client.nthreads().items():
+            threads_on_host[get_address_host(address)] += n
     scorer = _BlockScorer(detector, method, dtype, dict(threads_on_host))
-    # A cluster that has yet to grow has nobody to take the detector.
+    # A cluster without workers cannot receive the detector yet.
     if client is None or not threads_on_host:
         return delayed(scorer, pure=False, traverse=False)
-    # Not hashed: that would pickle the detector a second time, and a key that comes
-    # again can be cancelled by the release of the one before (dask/distributed#3703).
-    # On all workers: no block need move to the detector, and it outlives a worker.
+    # hash=True would pickle the detector twice, and a repeated key can be cancelled by
+    # the release of the earlier one (dask/distributed#3703). With broadcast=True no
+    # block moves to the detector, and the detector survives the loss of a worker.
     future = client.scatter(scorer, hash=False, broadcast=True)
     return Delayed(future.key, {future.key: future})
 
 
 def _active_client() -> Client | None:
-    """The client that ``compute()`` would use, if its methods can be called here."""
+    """Return the client that ``compute()`` would use, if it can be called here."""
     scheduler = dask.config.get("scheduler", None)
     if scheduler not in (None, "distributed", "dask.distributed"):
         return None

@@ -1,4 +1,4 @@
-"""Warnings and errors, each with a remedy in its message."""
+"""Warnings and errors of this package. Each message says what to do."""
 
 from sklearn.exceptions import ConvergenceWarning
 
@@ -17,40 +17,78 @@ __all__ = [
 
 
 class CollapseWarning(ConvergenceWarning):
-    """The generator draws nearly the same row for every latent."""
+    """The model generates nearly the same row for every latent.
+
+    Cause: the training collapsed or was too short. Cure: train longer (`max_iter`),
+    lower `learning_rate`, or try another `random_state`.
+    """
 
 
 class DiscriminatorWinsWarning(ConvergenceWarning):
-    """The discriminator tells drawn rows from real ones without fail."""
+    """The discriminator separates generated rows from real rows without error.
+
+    Cause: few rows, or a learning rate that is too high. The generator then learns
+    little. Cure: set ``gradient_penalty=1``, lower `learning_rate`, or add rows.
+    """
 
 
 class ImageShapeWarning(UserWarning):
-    """Images have the shape of some with their channels first."""
+    """Images seem to have their channels first, such as (3, 32, 32).
+
+    Cause: the axes are in the order of torch. Cure: ``np.moveaxis(X, 1, -1)``.
+    """
 
 
 class BatchSizeWarning(UserWarning):
-    """A batch was to have more rows than there are to train on."""
+    """`batch_size` is larger than the number of training rows.
+
+    Cause: few rows, some of which are held out. Every batch then holds all rows.
+    Cure: set ``batch_size="auto"`` or a smaller value.
+    """
 
 
 class DivergenceWarning(ConvergenceWarning):
-    """Training became non-finite and went back to the last finite state."""
+    """Training became non-finite. The detector keeps the last finite state.
+
+    Cause: mostly a learning rate that is too high. Cure: lower it.
+    """
 
 
 class DivergenceError(RuntimeError):
-    """Training became non-finite before there was a state to go back to."""
+    """Training became non-finite before a state was kept, so the fit failed.
+
+    Cause: mostly a learning rate that is far too high. Cure: lower it.
+    """
 
 
 class DeviceFallbackWarning(UserWarning):
-    """A detector fitted on one device was opened on a machine without it."""
+    """A detector was loaded on the CPU, because its device is not on this machine.
+
+    Cause: a `device` such as "cuda" was set before saving. Cure: set
+    ``device="auto"`` before saving, or pass `device` to `skanogan.load`.
+    """
 
 
 class CheckpointError(ValueError):
-    """A checkpoint is of another training, is damaged, or cannot be written."""
+    """A checkpoint belongs to another training, is damaged, or cannot be written.
+
+    Cause: other data or parameters than in the first fit, or a problem of the disk.
+    Cure: pass the same data and parameters, delete the file, or use another path.
+    """
 
 
 class ModelFileError(ValueError):
-    """A file is no detector that can be loaded: damaged, altered, or another thing."""
+    """A file is not a detector that can be loaded.
+
+    Cause: the file is damaged or altered, or holds something else or an unknown class.
+    Cure: save the detector again. For a class of another package, register it or pass
+    `detector_class`.
+    """
 
 
 class ModelVersionWarning(UserWarning):
-    """A file was written with other versions than those that read it."""
+    """A file was written with other versions of skanogan, scikit-learn or torch.
+
+    Cause: a package was updated after the file was written, so scores may differ,
+    usually in the last digits. Cure: compare some scores, then save the detector again.
+    """

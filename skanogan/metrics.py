@@ -1,15 +1,13 @@
-"""How well anomalies are found: functions, and scorers with the right sign.
+"""Metrics and scorers of anomaly detection.
 
-Everything takes what scikit-learn's detectors give: labels 1 (normal) and -1 (anomaly),
-and scores that are *lower* for what is more abnormal, as `decision_function` and
-`score_samples` are. Anomalies are the positive class throughout. scikit-learn's own
-``scoring="average_precision"`` and ``"f1"`` measure how well the normal rows are found.
-
-Where there are rows of one kind only, such as rows that were trained on, the result is
-nan, with scikit-learn's `UndefinedMetricWarning`.
+They take labels 1 (normal) and -1 (anomaly), and scores as `decision_function` and
+`score_samples` return them: lower is more abnormal. Other labels raise a ValueError.
+Anomalies are the positive class. With scikit-learn's ``scoring="average_precision"``
+and ``"f1"``, normal rows are. If all rows have the same label, as training rows do, the
+result is nan and scikit-learn's `UndefinedMetricWarning` is issued.
 """
 
-import warnings
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,7 +20,8 @@ from sklearn.metrics import (
 )
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
-from skanogan._labels import check_labels
+from skanogan._data.labels import check_labels
+from skanogan._runtime.user_warnings import warn
 
 __all__ = [
     "outlier_average_precision_score",
@@ -39,26 +38,19 @@ __all__ = [
 def outlier_average_precision_score(
     y_true: Any, y_score: Any, *, sample_weight: Any = None
 ) -> float:
-    """Average precision of the anomalies.
+    """Compute the average precision of the anomalies.
 
     Parameters
     ----------
-    y_true : array-like of shape (n,)
-        1 normal, -1 anomaly.
-    y_score : array-like of shape (n,)
-        Of `decision_function` or `score_samples`: lower is more abnormal.
+    y_true, y_score : array-like of shape (n,)
+        Labels, and values of `decision_function` or `score_samples`.
     sample_weight : array-like of shape (n,), default=None
-        Of the rows; None for equal ones.
+        Weights of the rows; None gives all rows the same weight.
 
     Returns
     -------
     score : float
-        From 0 to 1. Scores that say nothing have the share of the anomalies.
-
-    Raises
-    ------
-    ValueError
-        For other labels; the message says how to convert.
+        From 0 to 1. Random scores have the share of the anomalies.
 
     Examples
     --------
@@ -78,29 +70,23 @@ def outlier_average_precision_score(
 def outlier_roc_auc_score(
     y_true: Any, y_score: Any, *, sample_weight: Any = None
 ) -> float:
-    """Probability that an anomaly's score is below a normal row's; a tie is a half.
+    """Compute the area under the ROC curve of the anomalies.
 
-    ``scoring="roc_auc"`` is the same for labels 1 and -1, and silently one minus it for
-    labels 0 (normal) and 1 (anomaly), which are an error here.
+    This is the probability that an anomaly has a lower score than a normal row; a tie
+    counts one half. ``scoring="roc_auc"`` is the same, but one minus that for labels 0
+    (normal) and 1 (anomaly).
 
     Parameters
     ----------
-    y_true : array-like of shape (n,)
-        1 normal, -1 anomaly.
-    y_score : array-like of shape (n,)
-        Of `decision_function` or `score_samples`: lower is more abnormal.
+    y_true, y_score : array-like of shape (n,)
+        Labels, and values of `decision_function` or `score_samples`.
     sample_weight : array-like of shape (n,), default=None
-        Of the rows; None for equal ones.
+        Weights of the rows; None gives all rows the same weight.
 
     Returns
     -------
     score : float
-        From 0 to 1; .5 for scores that say nothing.
-
-    Raises
-    ------
-    ValueError
-        For other labels; the message says how to convert.
+        From 0 to 1. Random scores have 0.5.
 
     Examples
     --------
@@ -121,33 +107,24 @@ def outlier_recall_score(
     max_false_alarm_rate: float = 0.05,
     sample_weight: Any = None,
 ) -> float:
-    """Share of the anomalies found by the best threshold of few enough false alarms.
+    """Compute the recall of the anomalies at a rate of false alarms.
 
-    The true-positive rate at a false-positive rate; nothing is interpolated, so a
-    threshold with these two figures exists.
+    This is the highest true-positive rate of a threshold whose false-positive rate is
+    at most `max_false_alarm_rate`. There is no interpolation, so this threshold exists.
 
     Parameters
     ----------
-    y_true : array-like of shape (n,)
-        1 normal, -1 anomaly.
-    y_score : array-like of shape (n,)
-        Of `decision_function` or `score_samples`: lower is more abnormal.
+    y_true, y_score : array-like of shape (n,)
+        Labels, and values of `decision_function` or `score_samples`.
     max_false_alarm_rate : float, default=0.05
-        Share of the normal rows, from 0 to 1, that may be called anomalies. For another
-        one as a scorer, ``make_scorer(outlier_recall_score,
-        response_method="decision_function", max_false_alarm_rate=0.01)``.
+        Share of the normal rows, from 0 to 1, that may fall below the threshold.
     sample_weight : array-like of shape (n,), default=None
-        Of the rows; None for equal ones.
+        Weights of the rows; None gives all rows the same weight.
 
     Returns
     -------
     score : float
         From 0 to 1.
-
-    Raises
-    ------
-    ValueError
-        For other labels, and for rates outside 0 to 1.
 
     Examples
     --------
@@ -160,8 +137,8 @@ def outlier_recall_score(
     """
     if not 0 <= max_false_alarm_rate <= 1:
         raise ValueError(
-            f"max_false_alarm_rate={max_false_alarm_rate!r}; a share of the normal "
-            "rows, from 0 to 1, was expected."
+            f"max_false_alarm_rate={max_false_alarm_rate!r} is not a share of the "
+            "normal rows. Pass a number from 0 to 1."
         )
     is_outlier, abnormality = _outliers(y_true, y_score)
     if _of_one_kind(is_outlier, sample_weight):
@@ -173,26 +150,19 @@ def outlier_recall_score(
 
 
 def outlier_f1_score(y_true: Any, y_pred: Any, *, sample_weight: Any = None) -> float:
-    """F1 of the anomalies: the harmonic mean of their precision and recall.
+    """Compute the F1 score of the anomalies.
 
     Parameters
     ----------
-    y_true : array-like of shape (n,)
-        1 normal, -1 anomaly.
-    y_pred : array-like of shape (n,)
-        Of `predict`: 1 or -1.
+    y_true, y_pred : array-like of shape (n,)
+        Labels, and those that `predict` returns.
     sample_weight : array-like of shape (n,), default=None
-        Of the rows; None for equal ones.
+        Weights of the rows; None gives all rows the same weight.
 
     Returns
     -------
     score : float
-        From 0 to 1; 0 where none is found.
-
-    Raises
-    ------
-    ValueError
-        For other labels; the message says how to convert.
+        From 0 to 1. It is 0 if no anomaly is found.
 
     Examples
     --------
@@ -200,65 +170,56 @@ def outlier_f1_score(y_true: Any, y_pred: Any, *, sample_weight: Any = None) -> 
     >>> outlier_f1_score([1, 1, 1, -1, -1], [1, 1, -1, -1, 1])
     0.5
     """
-    y_true = check_labels(y_true, needed=())
-    y_pred = column_or_1d(y_pred)
+    y_true, y_pred = check_labels(y_true, needed=()), column_or_1d(y_pred)
     check_consistent_length(y_true, y_pred)
     if not np.isin(y_pred, (-1, 1)).all():
         raise ValueError(
-            f"y_pred holds {np.unique(y_pred)[:5].tolist()}; what predict gives, 1 or "
-            "-1, was expected."
+            f"y_pred holds {np.unique(y_pred)[:5].tolist()}. Only 1 and -1 are "
+            "allowed. Pass the labels that predict returns."
         )
     if _of_one_kind(y_true == -1, sample_weight):
         return np.nan
-    # Not f1_score, which takes ten times as long: tuning a threshold asks a thousand
-    # times a fold.
-    weight = np.ones(len(y_true)) if sample_weight is None else sample_weight
-    check_consistent_length(y_true, weight)
+    # f1_score takes ten times as long, and tuning a threshold calls this 1,000 times
+    # per fold.
     anomalies, called, found = (
-        np.average(rows, weights=weight)
+        np.average(rows, weights=sample_weight)
         for rows in (y_true == -1, y_pred == -1, (y_true == -1) & (y_pred == -1))
     )
     return float(2 * found / (anomalies + called)) if found else 0.0
 
 
 def _outliers(y_true: Any, y_score: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Which rows are anomalies, and how abnormal each is."""
+    """Return which rows are anomalies, and how abnormal each row is."""
     y_true, y_score = check_labels(y_true, needed=()), column_or_1d(y_score)
     check_consistent_length(y_true, y_score)
     return y_true == -1, -y_score
 
 
-def _of_one_kind(is_outlier: np.ndarray, weight: Any = None) -> bool:
-    """Whether there is nothing to tell apart, with a warning if so."""
+def _of_one_kind(is_outlier: np.ndarray, weight: Any) -> bool:
+    """Whether all rows with weight have the same label. Warn if they do."""
     if weight is not None:
         check_consistent_length(is_outlier, weight)
         is_outlier = is_outlier[np.asarray(weight) > 0]
-    one_kind = bool(is_outlier.all() or not is_outlier.any())
-    if one_kind:
-        warnings.warn(
-            f"y_true holds no {1 if is_outlier.any() else -1}: normal rows and "
-            "anomalies are needed to measure how they are told apart, and the result "
-            "is nan.",
-            UndefinedMetricWarning,
-            stacklevel=3,
-        )
-    return one_kind
+    if is_outlier.any() and not is_outlier.all():
+        return False
+    warn(
+        f"y_true holds no {1 if is_outlier.any() else -1}, so the result is nan. Pass "
+        "normal rows and anomalies.",
+        UndefinedMetricWarning,
+    )
+    return True
 
 
-outlier_average_precision_scorer = make_scorer(
-    outlier_average_precision_score, response_method="decision_function"
-)
-"""`outlier_average_precision_score` for ``scoring=``."""
+_decision_scorer = partial(make_scorer, response_method="decision_function")
 
-outlier_roc_auc_scorer = make_scorer(
-    outlier_roc_auc_score, response_method="decision_function"
-)
-"""`outlier_roc_auc_score` for ``scoring=``."""
+outlier_average_precision_scorer = _decision_scorer(outlier_average_precision_score)
+"""`outlier_average_precision_score` as a scorer."""
 
-outlier_recall_scorer = make_scorer(
-    outlier_recall_score, response_method="decision_function"
-)
-"""`outlier_recall_score` at 5 % of false alarms, for ``scoring=``."""
+outlier_roc_auc_scorer = _decision_scorer(outlier_roc_auc_score)
+"""`outlier_roc_auc_score` as a scorer."""
+
+outlier_recall_scorer = _decision_scorer(outlier_recall_score)
+"""`outlier_recall_score` at 5 % false alarms as a scorer."""
 
 outlier_f1_scorer = make_scorer(outlier_f1_score)
-"""`outlier_f1_score` for ``scoring=``."""
+"""`outlier_f1_score` as a scorer."""

@@ -1,4 +1,4 @@
-"""Cross-validation and thresholds for detectors that learn from normal rows alone."""
+"""Cross-validation and threshold tuning for detectors that learn from normal rows."""
 
 from collections.abc import Iterator
 from numbers import Integral
@@ -12,9 +12,14 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from skanogan._compat import HasMethods, Interval, _fit_context, _safe_indexing
-from skanogan._labels import check_labels
-from skanogan._wrapping import AroundDetector
+from skanogan._data.labels import check_labels
+from skanogan._runtime.compatibility import (
+    HasMethods,
+    Interval,
+    _fit_context,
+    _safe_indexing,
+)
+from skanogan.detectors._wrapping import AroundDetector
 
 __all__ = ["NoveltyClassifier", "NoveltyKFold", "NoveltyShuffleSplit"]
 
@@ -22,20 +27,18 @@ Split = tuple[np.ndarray, np.ndarray]
 
 
 class NoveltyKFold(StratifiedKFold):
-    """K folds of normal rows and anomalies, of which only normal rows are trained on.
+    """Stratified K-fold splits that train on normal rows only.
 
-    Every row is tested once, by a detector that was fitted on the normal rows of the
-    other folds. With a plain splitter the training folds hold anomalies too, and
-    detectors are ranked by how they bear that.
+    Every row is tested once. Other splitters leave anomalies in the training folds.
 
     Parameters
     ----------
     n_splits : int, default=5
-        Folds, at most as many as there are anomalies: each has one at least.
+        Number of folds. Each fold needs a normal row and an anomaly.
     shuffle : bool, default=False
-        Whether rows go to folds at random, not in their order.
+        Whether rows are assigned to folds at random.
     random_state : int, RandomState instance or None, default=None
-        Of the shuffling.
+        Seed of the shuffling.
 
     See Also
     --------
@@ -52,13 +55,8 @@ class NoveltyKFold(StratifiedKFold):
     [0 1 2] [3 4 5 7]
     """
 
-    def __init__(
-        self, n_splits: int = 5, *, shuffle: bool = False, random_state: Any = None
-    ) -> None:
-        super().__init__(n_splits, shuffle=shuffle, random_state=random_state)
-
     def split(self, X: Any, y: Any, groups: Any = None) -> Iterator[Split]:
-        """Positions to train on and to test on, fold by fold.
+        """Yield the positions of training and test rows of each fold.
 
         Parameters
         ----------
@@ -71,50 +69,42 @@ class NoveltyKFold(StratifiedKFold):
 
         Yields
         ------
-        train : ndarray of int
-            Normal rows of the other folds.
-        test : ndarray of int
-            All rows of this one.
-
-        Raises
-        ------
-        ValueError
-            For other labels, and for fewer anomalies or normal rows than folds.
+        train, test : ndarray of int
+            Normal rows to train on, and normal rows and anomalies to test on.
         """
         labels = check_labels(y, X)
         for kind, name in ((1, "normal rows"), (-1, "anomalies")):
             n = int((labels == kind).sum())
             if n < self.n_splits:
+                other = " or use NoveltyShuffleSplit" if n > 1 else ""
                 raise ValueError(
-                    f"n_splits={self.n_splits} with {n} {name}: each fold needs one. "
-                    f"Lower n_splits{', or take NoveltyShuffleSplit' if n > 1 else ''}."
+                    f"n_splits={self.n_splits} is larger than the number of {name} in "
+                    f"y, which is {n}. Lower n_splits{other}."
                 )
         for train, test in super().split(np.zeros(len(labels)), labels):
             yield train[labels[train] == 1], test
 
 
 class NoveltyShuffleSplit(StratifiedShuffleSplit):
-    """Random splits of normal rows and anomalies, training on normal rows only.
-
-    Each split draws a share of either kind to test on; it trains on normal rows among
-    the others.
+    """Stratified random splits that train on normal rows only.
 
     Parameters
     ----------
     n_splits : int, default=10
-        Splits, each drawn anew.
+        Number of splits. Each needs a normal row to train on, and a normal row and an
+        anomaly to test on.
     test_size : float or int, default=None
-        Share or number of rows to test on, of either kind in proportion; a tenth, or
-        what `train_size` leaves.
+        Share or number of test rows, normal rows and anomalies in proportion. None is
+        the complement of `train_size`, or 0.1 if that is None too.
     train_size : float or int, default=None
-        Share or number of rows to draw the normal ones to train on from; what
-        `test_size` leaves.
+        Share or number of training rows, with the anomalies that are left out. None is
+        the complement of `test_size`.
     random_state : int, RandomState instance or None, default=None
-        Of the draws.
+        Seed of the splits.
 
     See Also
     --------
-    NoveltyKFold : Every row is tested once.
+    NoveltyKFold : Tests every row once.
 
     Examples
     --------
@@ -126,23 +116,8 @@ class NoveltyShuffleSplit(StratifiedShuffleSplit):
     [(8, 2), (8, 2), (8, 2)]
     """
 
-    def __init__(
-        self,
-        n_splits: int = 10,
-        *,
-        test_size: "float | int | None" = None,
-        train_size: "float | int | None" = None,
-        random_state: Any = None,
-    ) -> None:
-        super().__init__(
-            n_splits,
-            test_size=test_size,
-            train_size=train_size,
-            random_state=random_state,
-        )
-
     def split(self, X: Any, y: Any, groups: Any = None) -> Iterator[Split]:
-        """Positions to train on and to test on, split by split.
+        """Yield the positions of training and test rows of each split.
 
         Parameters
         ----------
@@ -155,15 +130,8 @@ class NoveltyShuffleSplit(StratifiedShuffleSplit):
 
         Yields
         ------
-        train : ndarray of int
-            Normal rows.
-        test : ndarray of int
-
-        Raises
-        ------
-        ValueError
-            For other labels, and where a split would be without an anomaly to test on
-            or a normal row to train on.
+        train, test : ndarray of int
+            Normal rows to train on, and normal rows and anomalies to test on.
         """
         labels = check_labels(y, X)
         for train, test in super().split(np.zeros(len(labels)), labels):
@@ -174,63 +142,44 @@ class NoveltyShuffleSplit(StratifiedShuffleSplit):
                     f"test_size={self.test_size}, train_size={self.train_size} with "
                     f"{int((labels == 1).sum())} normal rows and "
                     f"{int((labels == -1).sum())} anomalies leaves a split without "
-                    "normal rows to train on, or without both kinds to test on. Raise "
-                    "the one that is too small."
+                    "normal rows to train on, or without both kinds to test on. "
+                    "Increase the size that is too small."
                 )
             yield train, test
 
 
-def _has_rows(value: Any, n_rows: int) -> bool:
-    """Whether a fit parameter has a value for each row."""
-    shape = getattr(value, "shape", None)
-    if shape is None:
-        return isinstance(value, (list, tuple)) and len(value) == n_rows
-    return len(shape) > 0 and shape[0] == n_rows
-
-
-def _detector_has(name: str) -> Any:
-    def check(self: "NoveltyClassifier") -> bool:
-        getattr(getattr(self, "estimator_", self.estimator), name)
-        return True
-
-    return check
+def _has_score_samples(classifier: "NoveltyClassifier") -> bool:
+    """Whether the detector has the method. Raise its AttributeError if not."""
+    detector = getattr(classifier, "estimator_", classifier.estimator)
+    return detector.score_samples is not None
 
 
 class NoveltyClassifier(AroundDetector, ClassifierMixin, BaseEstimator):
-    """A detector as a binary classifier of normal rows (1) and anomalies (-1).
+    """Use a detector as a binary classifier of normal rows (1) and anomalies (-1).
 
-    scikit-learn's tools for thresholds and probabilities ask for a classifier:
+    scikit-learn's tools for thresholds and probabilities require a classifier:
     `TunedThresholdClassifierCV`, `FixedThresholdClassifier`, `CalibratedClassifierCV`,
-    `RocCurveDisplay.from_estimator`. With this around it, they take any detector. It
-    learns from the normal rows alone; the anomalies are there for whatever stands
-    around it.
+    `RocCurveDisplay.from_estimator`. This wrapper makes them accept any detector. The
+    detector is fitted on the normal rows only; the tools use the anomalies.
 
     Parameters
     ----------
     estimator : object
         A detector, such as `AnoGANDetector` or scikit-learn's `IsolationForest`, or a
-        pipeline that ends with one. It is cloned. One that is fitted already goes in
-        as ``FrozenEstimator(detector)`` and is not fitted again.
+        pipeline that ends with one. It is cloned. Pass a fitted detector as
+        ``FrozenEstimator(detector)``; it is not fitted again.
     anomaly_label : {-1, 0}, default=-1
-        What anomalies are called. 0 inside of what numbers the classes, as ensembles
-        of scikit-learn do; -1 is understood then as well.
+        The label of anomalies. Set 0 inside ensembles of scikit-learn, which encode the
+        classes as 0 and 1. Labels of -1 are then accepted too.
 
     Attributes
     ----------
     estimator_ : object
         The fitted detector.
     classes_ : ndarray of shape (2,)
-        -1, or 0 where anomalies are numbered so, and 1.
-    n_features_in_ : int
-        Only if the detector has it.
-    feature_names_in_ : ndarray of str
-        Only if the detector has it.
-
-    See Also
-    --------
-    sklearn.model_selection.TunedThresholdClassifierCV : Chooses a threshold by
-        cross-validation; the detector is fitted once a fold, whatever the number of
-        thresholds.
+        The label of anomalies, -1 or 0, and 1.
+    n_features_in_, feature_names_in_ : int, ndarray of str
+        Those of the detector, if it has them.
 
     Examples
     --------
@@ -260,7 +209,7 @@ class NoveltyClassifier(AroundDetector, ClassifierMixin, BaseEstimator):
         self.estimator = estimator
         self.anomaly_label = anomaly_label
 
-    # The detector validates its own parameters, and a frozen one is not fitted.
+    # Validation is not skipped in the detector, which validates its own parameters.
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: Any, y: Any, **fit_params: Any) -> "NoveltyClassifier":
         """Fit the detector on the normal rows.
@@ -268,28 +217,25 @@ class NoveltyClassifier(AroundDetector, ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n, ...)
-            Rows of both kinds, as the detector takes them.
+            Normal rows and anomalies, in a form that the detector accepts.
         y : array-like of shape (n,)
             1 normal, -1 (or 0, see `anomaly_label`) anomaly.
         **fit_params : dict
-            For the detector's `fit`. Those with a value a row are cut as X is.
+            Arguments of the detector's `fit`. Those with one value per row are reduced
+            to the normal rows.
 
         Returns
         -------
         self : NoveltyClassifier
-            Fitted.
-
-        Raises
-        ------
-        ValueError
-            For other labels; the message says how to convert.
+            The fitted classifier.
         """
         (X,) = indexable(X)
         numbered = self.anomaly_label == 0
         labels = check_labels(y, X, needed=(1,), numbered=numbered)
         at = np.flatnonzero(labels == 1)
         for name, value in fit_params.items():
-            if _has_rows(value, len(labels)):
+            length = len(value) if isinstance(value, list | tuple) else None
+            if getattr(value, "shape", (length,))[:1] == (len(labels),):
                 fit_params[name] = _safe_indexing(value, at)
         normal = _safe_indexing(X, at) if len(at) < len(labels) else X
         self.estimator_ = clone(self.estimator).fit(normal, None, **fit_params)
@@ -297,24 +243,24 @@ class NoveltyClassifier(AroundDetector, ClassifierMixin, BaseEstimator):
         return self
 
     def get_metadata_routing(self) -> MetadataRouter:
-        """Who takes what is passed on to `fit`: the detector, as it asks for it.
+        """Route the metadata that the detector requests to its `fit`.
 
         Returns
         -------
         routing : MetadataRouter
-            Of scikit-learn, where routing is enabled.
+            Used by scikit-learn if metadata routing is enabled.
         """
         mapping = MethodMapping().add(caller="fit", callee="fit")
         router: MetadataRouter = MetadataRouter(owner=self).add_self_request(self)
         return router.add(estimator=self.estimator, method_mapping=mapping)
 
     def decision_function(self, X: Any) -> np.ndarray:
-        """The detector's: negative for anomalies.
+        """Return the detector's `decision_function`.
 
         Parameters
         ----------
         X : array-like of shape (n, ...)
-            As the detector takes them.
+            Rows as in `fit`.
 
         Returns
         -------
@@ -324,14 +270,14 @@ class NoveltyClassifier(AroundDetector, ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         return np.asarray(self.estimator_.decision_function(X))
 
-    @available_if(_detector_has("score_samples"))
+    @available_if(_has_score_samples)
     def score_samples(self, X: Any) -> np.ndarray:
-        """The detector's, if it has it: lower is more abnormal.
+        """Return the detector's `score_samples`, if the detector has it.
 
         Parameters
         ----------
         X : array-like of shape (n, ...)
-            As the detector takes them.
+            Rows in a form that the detector accepts.
 
         Returns
         -------
@@ -342,17 +288,17 @@ class NoveltyClassifier(AroundDetector, ClassifierMixin, BaseEstimator):
         return np.asarray(self.estimator_.score_samples(X))
 
     def predict(self, X: Any) -> np.ndarray:
-        """Labels by the sign of `decision_function`.
+        """Label rows by the sign of `decision_function`.
 
         Parameters
         ----------
         X : array-like of shape (n, ...)
-            As the detector takes them.
+            Rows in a form that the detector accepts.
 
         Returns
         -------
         labels : ndarray of shape (n,)
-            1 normal, the other of `classes_` anomaly.
+            1 for normal rows, ``classes_[0]`` for anomalies.
         """
         return np.where(self.decision_function(X) < 0, *self.classes_)
 

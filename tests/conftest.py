@@ -2,24 +2,25 @@ import os
 import subprocess
 import sys
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from cheap import cheap
 from sklearn.datasets import load_digits
 
 from skanogan import AnoGANDetector, FAnoGANDetector, OCGANDetector
-from skanogan._device import available_devices
-from skanogan.benchmark._memory import forget_peak, memory_of_process
+from skanogan._runtime.device import available_devices
 
-# Of this test process alone: the networks here are so small that a second thread costs
-# more than it saves, and pytest-xdist runs one process a core.
+# The networks in the tests are so small that a second thread costs more than it saves,
+# and pytest-xdist runs one process per core.
 torch.set_num_threads(1)
 
 
 def pytest_configure(config):
-    # Ten updates cannot fill the space of the data; the tests of the warning itself
-    # ask for it with pytest.warns, which this does not silence.
+    # Networks collapse in ten updates. pytest.warns still sees the warning.
     config.addinivalue_line(
         "filterwarnings", "ignore::skanogan.exceptions.CollapseWarning"
     )
@@ -27,9 +28,9 @@ def pytest_configure(config):
 
 @pytest.fixture(autouse=True)
 def torch_seeded():
-    """Draws of a test's own from torch's global state, the same in every run.
+    """Seed torch's global stream, so that the draws of a test repeat.
 
-    A seed that nothing else sets, so that a test of a state left alone sees it set.
+    Nothing else uses this seed, so that a test notices code that seeds the stream.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(170305921)
@@ -38,7 +39,7 @@ def torch_seeded():
 
 @pytest.fixture
 def memory_below():
-    """Bound what is resident at once within a block, over what was there before."""
+    """Bound by how many bytes the resident memory grows within a block."""
 
     @contextmanager
     def memory_below(n_bytes):
@@ -48,6 +49,21 @@ def memory_below():
         assert peak() - before < n_bytes
 
     return memory_below
+
+
+def forget_peak():
+    """Reset the peak of this process, if Linux allows it."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return
+
+
+def memory_of_process(field):
+    """Read a field of /proc/self/status in bytes: "VmHWM" is the peak."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    kilobytes = next(line.split()[1] for line in lines if line.startswith(field))
+    return float(kilobytes) * 1024
 
 
 def peak():
@@ -106,7 +122,7 @@ def device(request):
 
 @pytest.fixture
 def blob():
-    """80 normal rows of 5 correlated columns, in units of their own."""
+    """80 normal rows of 5 correlated columns, each in its own unit."""
     rng = np.random.RandomState(0)
     X = rng.normal(size=(80, 2)) @ rng.normal(size=(2, 5)) + rng.normal(size=(80, 5))
     return 10 + X * [1, 2, 5, 0.1, 1]
@@ -121,57 +137,17 @@ def zeros():
 
 @pytest.fixture
 def make_detector():
-    """AnoGANDetector with budgets of a tenth of a second, and any parameters."""
-
-    def make(**parameters):
-        cheap = {
-            "max_iter": 10,
-            "n_candidates": 64,
-            "hidden_layer_sizes": (16, 16),
-            "n_filters": 4,
-            "latent_dim": 4,
-            "device": "cpu",
-            "random_state": 0,
-        }
-        return AnoGANDetector(**{**cheap, **parameters})
-
-    return make
+    """AnoGANDetector with a small budget and any parameters."""
+    return partial(cheap, AnoGANDetector)
 
 
 @pytest.fixture
 def make_fanogan():
-    """FAnoGANDetector with budgets of a tenth of a second, and any parameters."""
-
-    def make(**parameters):
-        cheap = {
-            "max_iter": 10,
-            "encoder_max_iter": 10,
-            "hidden_layer_sizes": (16, 16),
-            "n_filters": 4,
-            "latent_dim": 4,
-            "device": "cpu",
-            "random_state": 0,
-        }
-        return FAnoGANDetector(**{**cheap, **parameters})
-
-    return make
+    """FAnoGANDetector with a small budget and any parameters."""
+    return partial(cheap, FAnoGANDetector)
 
 
 @pytest.fixture
 def make_ocgan():
-    """OCGANDetector with budgets of a tenth of a second, and any parameters."""
-
-    def make(**parameters):
-        cheap = {
-            "max_iter": 10,
-            "hidden_layer_sizes": (16, 16),
-            "n_filters": 4,
-            "discriminator_filters": 4,
-            "classifier_filters": 4,
-            "latent_dim": 4,
-            "device": "cpu",
-            "random_state": 0,
-        }
-        return OCGANDetector(**{**cheap, **parameters})
-
-    return make
+    """OCGANDetector with a small budget and any parameters."""
+    return partial(cheap, OCGANDetector)

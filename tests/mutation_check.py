@@ -1,10 +1,12 @@
-"""Forty-two hand-made faults, one at a time: does the suite notice each?
+"""Hand-made faults, one at a time: does the suite notice each?
 
     python tests/mutation_check.py            # all, some fifteen minutes on one core
     python tests/mutation_check.py 3 7        # these
+    python tests/mutation_check.py --list     # only whether they can be applied
 
 Each fault is put into a copy of the package, and the tests of the files named beside it
-run on the copy until one fails.
+run on the copy until one fails. The exit status is 1 if a fault is missed, and 2 if its
+code is not found exactly once or a test file does not exist.
 """
 
 import shutil
@@ -15,139 +17,148 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 
-ANOGAN, GAN = "models/_anogan.py", "models/_gan.py"
-OCGAN, METRIC = "models/_ocgan.py", "models/_metric.py"
+ANOGAN, FANOGAN = "models/_anogan.py", "models/_fanogan.py"
+GAN, OCGAN = "models/_gan.py", "models/_ocgan.py"
+METRIC, SEARCH = "nn/_metric.py", "nn/_latent_search.py"
+CHECKPOINT = "_training/checkpoint.py"
 
-# What is broken, where, the code, the fault, and the test files that are to notice.
+# What is broken, where, the code, the fault, and the test files that shall notice.
 FAULTS = [
     (
         "score without its sign",
-        "_base.py",
+        "detectors/_row_methods.py",
         "scores = -self._in_chunks(",
         "scores = self._in_chunks(",
-        "test_common test_detector",
+        "detectors/test_base test_common",
     ),
     (
         "threshold added",
-        "_base.py",
-        "self.score_samples(X) - self.offset_",
-        "self.score_samples(X) + self.offset_",
-        "test_common test_detector",
+        "detectors/_thresholds.py",
+        "return scores - self.offset_",
+        "return scores + self.offset_",
+        "detectors/test_base test_common",
     ),
     (
         "zero is an outlier",
-        "_base.py",
-        "self.decision_function(X) < 0, -1",
-        "self.decision_function(X) <= 0, -1",
-        "test_detector test_calibration",
+        "detectors/_thresholds.py",
+        "np.where(decisions < 0, -1, 1)",
+        "np.where(decisions <= 0, -1, 1)",
+        "detectors/test_base detectors/test_thresholds",
     ),
     (
         "contamination from the other end",
-        "_calibration.py",
+        "detectors/_thresholds.py",
         "np.percentile(scores, 100.0 * float(",
         "np.percentile(scores, 100.0 - 100.0 * float(",
-        "test_calibration test_common",
+        "detectors/test_thresholds test_common",
     ),
     (
         "calibrated on rows that were trained on",
-        "_base.py",
-        "np.sort(parts.unseen) if calibrates else normal",
+        "detectors/_base.py",
+        "np.sort(parts.held_out) if calibrates else normal",
         "normal",
-        "test_calibration test_detector",
+        "detectors/test_thresholds detectors/test_base",
+    ),
+    (
+        "bounds for small samples without the row itself",
+        "detectors/_thresholds.py",
+        "math.sqrt(1 + 1 / n)",
+        "math.sqrt(1 / n)",
+        "detectors/test_thresholds",
     ),
     (
         "anomalies are trained on",
-        "_labels.py",
+        "_data/labels.py",
         "return np.flatnonzero(labels == 1)",
-        "return np.arange(n_rows)",
-        "test_detector test_bad_input",
+        "return np.arange(len(labels))",
+        "data/test_labels detectors/test_base test_bad_input",
     ),
     (
-        "networks are not at rest",
+        "networks are not in eval mode",
         "models/_model.py",
         "self.eval().requires_grad_(False)",
         "self.requires_grad_(False)",
-        "test_common models/test_gan",
+        "models/test_gan",
     ),
     (
         "lambda on the wrong term",
         ANOGAN,
-        "loss = (1 - weight) * residual(scaled, drawn) + weight * matching",
-        "loss = weight * residual(scaled, drawn) + (1 - weight) * matching",
+        "return (1 - weight) * _absolute_sum(scaled - drawn) + weight * other",
+        "return weight * _absolute_sum(scaled - drawn) + (1 - weight) * other",
         "models/test_anogan",
     ),
     (
         "mean where the paper sums",
-        "models/_losses.py",
-        "return (x - drawn).abs().flatten(1).sum(1)",
-        "return (x - drawn).abs().flatten(1).mean(1)",
-        "models/test_losses models/test_anogan",
+        ANOGAN,
+        "return differences.abs().flatten(1).sum(1)",
+        "return differences.abs().flatten(1).mean(1)",
+        "models/test_anogan",
+    ),
+    (
+        "features of other rows in the search",
+        ANOGAN,
+        "torch.split(features, length)",
+        "torch.split(features.flip(0), length)",
+        "models/test_anogan detectors/test_parameters",
+    ),
+    (
+        "the bank looked up in the first metric",
+        ANOGAN,
+        """"coordinates", self.metric.coordinates(drawn))""",
+        """"coordinates", first.coordinates(drawn))""",
+        "models/test_anogan",
     ),
     (
         "the farthest candidate",
         METRIC,
         "largest=False",
         "largest=True",
-        "models/test_metric",
+        "nn/test_metric",
     ),
     (
         "whitening of the wrong axis",
         METRIC,
         "vectors = torch.linalg.eigh(rows.T @ rows / m)",
         "vectors = torch.linalg.eigh((rows - rows.mean(1, keepdim=True)).T @ rows / m)",
-        "models/test_metric",
+        "nn/test_metric",
     ),
     (
-        "floor left out",
+        "shrinkage left out",
         METRIC,
-        "added = floor * mean + tiny",
+        "added = shrinkage * mean + tiny",
         "added = tiny",
-        "models/test_metric",
+        "nn/test_metric",
     ),
     (
         "search uphill",
-        "models/_inversion.py",
+        SEARCH,
         "value=-self._step_size",
         "value=self._step_size",
-        "models/test_inversion",
+        "nn/test_latent_search",
     ),
     (
-        "search without bias correction",
-        "models/_inversion.py",
+        "search without bias correction of the first moment",
+        SEARCH,
         "first = self.first / (1 - self.decays[0])",
         "first = self.first",
-        "models/test_inversion",
+        "nn/test_latent_search",
     ),
     (
-        "a row rests one look too early",
-        "models/_inversion.py",
-        "moving = change > tol * search.loss_before.abs()",
-        "moving = change > 100 * tol * search.loss_before.abs()",
-        "models/test_inversion",
-    ),
-    (
-        "active rows mixed up",
-        "models/_inversion.py",
-        "found[active] = search.z",
-        "found[: len(active)] = search.z",
-        "models/test_inversion",
-    ),
-    (
-        "the first of the starts, not the best",
-        ANOGAN,
-        "best = torch.stack(losses, 1).argmin(1)",
-        "best = torch.stack(losses, 1).argmax(1)",
-        "models/test_anogan",
+        "search without bias correction of the second moment",
+        SEARCH,
+        "(self.second / (1 - self.decays[1])).sqrt_()",
+        "self.second.sqrt()",
+        "nn/test_latent_search",
     ),
     (
         "drawn rows taken for real ones",
-        "models/_losses.py",
-        "lambda real, fake: F.softplus(-real).mean() + F.softplus(fake).mean()",
-        "lambda real, fake: F.softplus(real).mean() + F.softplus(-fake).mean()",
-        "models/test_losses",
+        "nn/_losses.py",
+        "F.softplus(-real_logits).mean() + F.softplus(drawn_logits).mean()",
+        "F.softplus(real_logits).mean() + F.softplus(-drawn_logits).mean()",
+        "nn/test_losses",
     ),
     (
-        "the discriminator's gradients pile up",
+        "the discriminator's gradients accumulate",
         GAN,
         "self._discriminator_optimizer.zero_grad()",
         "pass",
@@ -161,10 +172,24 @@ FAULTS = [
         "models/test_gan",
     ),
     (
+        "f-AnoGAN's kappa on pixels",
+        FANOGAN,
+        "_mean_squares(scaled - drawn) + weight * difference.square().mean(1)",
+        "weight * _mean_squares(scaled - drawn) + difference.square().mean(1)",
+        "models/test_fanogan detectors/test_fanogan",
+    ),
+    (
+        "encoder trained with the sum over pixels, not their mean",
+        FANOGAN,
+        "return differences.square().flatten(1).mean(1)",
+        "return differences.square().flatten(1).sum(1)",
+        "models/test_gan",
+    ),
+    (
         "mining towards positives",
         OCGAN,
-        "loss = softplus(self.classifier(decoder(points))).sum()",
-        "loss = softplus(-self.classifier(decoder(points))).sum()",
+        "loss = softplus(classifier(decoder(points))).sum()",
+        "loss = softplus(-classifier(decoder(points))).sum()",
         "models/test_ocgan",
     ),
     (
@@ -175,25 +200,88 @@ FAULTS = [
         "models/test_ocgan",
     ),
     (
-        "noise by its variance",
+        "noise scaled by its variance",
         OCGAN,
         "return noise * self.game.noise_variance**0.5",
         "return noise * self.game.noise_variance",
         "models/test_ocgan",
     ),
     (
+        "maps one position aside",
+        "nn/_feature_map.py",
+        "first += step * ((layer.kernel_size[0] - 1) / 2 - int(layer.padding[0]))",
+        "first += step * (layer.kernel_size[0] / 2 - int(layer.padding[0]))",
+        "detectors/test_anomaly_map",
+    ),
+    (
+        "reconstructions on the networks' scale",
+        "nn/_scaling.py",
+        "scaled.to(self.shift.dtype) * self.scale + self.shift",
+        "scaled.to(self.shift.dtype) * self.scale",
+        "nn/test_scaling models/test_gan",
+    ),
+    (
         "the last state, not the best",
-        "_training.py",
+        "_training/loop.py",
         "if error is None or error < progress.least:",
         "if True:",
-        "test_training",
+        "training/test_loop",
     ),
     (
         "the last row is never seen",
-        "_training.py",
+        "_training/loop.py",
         "yield from torch.randperm(n_rows, generator=rng).tensor_split(n_batches)",
         "yield from torch.randperm(max(n_rows - 1, 1)).tensor_split(n_batches)",
-        "test_training",
+        "training/test_loop",
+    ),
+    (
+        "a cache blind to the rows",
+        "_training/run.py",
+        "rows=self.rows.digest(),",
+        "rows=0,",
+        "training/test_cache",
+    ),
+    (
+        "a checkpoint forgets the random stream",
+        CHECKPOINT,
+        "noise_rng.set_state(tensors.pop(NOISE))",
+        "tensors.pop(NOISE)",
+        "training/test_checkpoint",
+    ),
+    (
+        "a checkpoint forgets the best state",
+        CHECKPOINT,
+        "if progress.kept != progress.n_iter:",
+        "if False:",
+        "training/test_checkpoint",
+    ),
+    (
+        "a training is resumed from a checkpoint of other rows",
+        CHECKPOINT,
+        """ or description["training"] != self._training:""",
+        ":",
+        "training/test_checkpoint",
+    ),
+    (
+        "any damaged file is believed",
+        "_persistence/model_file.py",
+        "if content[DIGEST] != _digest(content):",
+        "if False:",
+        "persistence/test_hostile_files",
+    ),
+    (
+        "windows blended without their weights",
+        "_data/blending.py",
+        "mean += window / weight * (part - mean)",
+        "mean += window * (part - mean)",
+        "test_image",
+    ),
+    (
+        "the most normal patches pooled",
+        "_data/blending.py",
+        "np.sort(scores)[:size].mean()",
+        "np.sort(scores)[-size:].mean()",
+        "test_image",
     ),
     (
         "anomalies in the training folds",
@@ -203,10 +291,17 @@ FAULTS = [
         "test_model_selection",
     ),
     (
+        "the classifier's labels swapped",
+        "model_selection.py",
+        "return np.where(self.decision_function(X) < 0, *self.classes_)",
+        "return np.where(self.decision_function(X) > 0, *self.classes_)",
+        "test_model_selection",
+    ),
+    (
         "p-values without the row itself",
         "conformal.py",
-        "return (1 + as_abnormal) / (len(self.calibration_scores_) + 1)",
-        "return as_abnormal / (len(self.calibration_scores_) + 1)",
+        "return (1 + as_anomalous) / (len(self.calibration_scores_) + 1)",
+        "return as_anomalous / (len(self.calibration_scores_) + 1)",
         "test_conformal",
     ),
     (
@@ -215,97 +310,6 @@ FAULTS = [
         "== -1, -y_score",
         "== 1, y_score",
         "test_metrics",
-    ),
-    (
-        "a checkpoint forgets the random stream",
-        "_persistence/checkpoint.py",
-        "noise_rng.set_state(tensors.pop(NOISE))",
-        "tensors.pop(NOISE)",
-        "persistence/test_checkpoint",
-    ),
-    (
-        "any damaged file is believed",
-        "_persistence/model_file.py",
-        "if content[DIGEST] != _digest(content):",
-        "if False:",
-        "persistence/test_hostile_files persistence/test_detectors",
-    ),
-    (
-        "a cache blind to the rows",
-        "_trainings.py",
-        "rows=self.rows.digest(),",
-        "rows=0,",
-        "test_memory",
-    ),
-    (
-        "windows blended without their weights",
-        "_patches.py",
-        "mean += window / weight * (part - mean)",
-        "mean += window * (part - mean)",
-        "test_image",
-    ),
-    (
-        "the most normal patches pooled",
-        "_patches.py",
-        "np.sort(scores)[:size].mean()",
-        "np.sort(scores)[-size:].mean()",
-        "test_image",
-    ),
-    (
-        "bounds for small samples without the row itself",
-        "_calibration.py",
-        "math.sqrt(1 + 1 / n)",
-        "math.sqrt(1 / n)",
-        "test_calibration",
-    ),
-    (
-        "f-AnoGAN's kappa on pixels",
-        "models/_fanogan.py",
-        "return pixels + self.feature_weight * difference.square().mean(1)",
-        "return self.feature_weight * pixels + difference.square().mean(1)",
-        "models/test_fanogan test_fanogan",
-    ),
-    (
-        "encoder trained in the loss's sum, not its mean",
-        GAN,
-        "pixels = (scaled - drawn).square().flatten(1).mean(1)",
-        "pixels = (scaled - drawn).square().flatten(1).sum(1)",
-        "models/test_gan",
-    ),
-    (
-        "maps one position aside",
-        "models/_feature_map.py",
-        "first += step * ((layer.kernel_size[0] - 1) / 2 - int(layer.padding[0]))",
-        "first += step * (layer.kernel_size[0] / 2 - int(layer.padding[0]))",
-        "test_anomaly_map models/test_fanogan",
-    ),
-    (
-        "a checkpoint forgets the best state",
-        "_persistence/checkpoint.py",
-        "if progress.kept != progress.n_iter:",
-        "if False:",
-        "persistence/test_checkpoint",
-    ),
-    (
-        "a checkpoint of other rows is gone on from",
-        "_persistence/checkpoint.py",
-        """ or description["training"] != self._training:""",
-        ":",
-        "persistence/test_checkpoint",
-    ),
-    (
-        "reconstructions on the networks' scale",
-        "models/_scaling.py",
-        "scaled.to(self.shift.dtype) * self.scale + self.shift",
-        "scaled.to(self.shift.dtype) * self.scale",
-        "test_inputs models/test_gan",
-    ),
-    (
-        "the classifier's labels swapped",
-        "model_selection.py",
-        "return np.where(self.decision_function(X) < 0, *self.classes_)",
-        "return np.where(self.decision_function(X) > 0, *self.classes_)",
-        "test_model_selection",
     ),
     (
         "AUROC of abnormality upside down",
@@ -317,37 +321,69 @@ FAULTS = [
 ]
 
 
-def notices(at: int) -> bool:
-    """Put one fault into a copy, run the tests beside it, and say whether one fails."""
-    what, path, code, fault, files = FAULTS[at]
-    with tempfile.TemporaryDirectory() as folder:
-        for name in ("skanogan", "tests", "pyproject.toml", "README.md"):
-            source, target = ROOT / name, Path(folder) / name
-            (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
-        broken = Path(folder) / "skanogan" / path
-        text = broken.read_text(encoding="utf-8")
-        assert text.count(code) >= 1, f"{what}: {path} holds no {code!r}"
-        broken.write_text(text.replace(code, fault, 1), encoding="utf-8")
-        tests = [f"tests/{name}.py" for name in files.split()]
-        options = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow and not long"]
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest", *options, *tests],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+def apply(at: int, folder: Path) -> str:
+    """Put one fault into a copy of the package and return why not, if it cannot be."""
+    _, path, code, fault, files = FAULTS[at]
+    missing = [name for name in files.split() if not test_file(name).exists()]
+    if missing:
+        return f"there are no tests {', '.join(missing)}"
+    broken = folder / "skanogan" / path
+    if not broken.exists():
+        return f"there is no {path}"
+    text = broken.read_text(encoding="utf-8")
+    if text.count(code) != 1:
+        return f"{path} holds {code!r} {text.count(code)} times"
+    broken.write_text(text.replace(code, fault), encoding="utf-8")
+    return ""
+
+
+def test_file(name: str) -> Path:
+    return ROOT / "tests" / f"{name}.py"
+
+
+def notices(at: int, folder: Path) -> bool:
+    """Run the tests of one fault on the copy, and say whether one fails."""
+    tests = [str(test_file(name).relative_to(ROOT)) for name in FAULTS[at][4].split()]
+    options = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow and not long"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, *tests],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     lines = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
     caught = done.returncode == 1 and bool(lines)
     told = (
         lines[0].partition("::")[2].partition(" ")[0] if lines else done.stdout[-200:]
     )
-    print(f"{at:2d} {'caught' if caught else 'MISSED'}  {what}: {told}", flush=True)
+    report(at, "caught" if caught else "MISSED", told)
     return caught
 
 
+def report(at: int, status: str, detail: str) -> None:
+    print(f"{at:2d} {status}  {FAULTS[at][0]}: {detail}", flush=True)
+
+
+def main(arguments: list[str]) -> int:
+    only_list = "--list" in arguments
+    chosen = [int(at) for at in arguments if at != "--list"] or range(len(FAULTS))
+    missed = refused = 0
+    for at in chosen:
+        with tempfile.TemporaryDirectory() as folder:
+            for name in ("skanogan", "tests", "pyproject.toml", "README.md"):
+                source, target = ROOT / name, Path(folder) / name
+                (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
+            if why := apply(at, Path(folder)):
+                refused += 1
+                report(at, "REFUSED", why)
+            elif only_list:
+                report(at, "found", FAULTS[at][1])
+            else:
+                missed += not notices(at, Path(folder))
+    print(f"{len(chosen)} faults: {missed} missed, {refused} refused")
+    return 2 if refused else 1 if missed else 0
+
+
 if __name__ == "__main__":
-    wanted = [int(at) for at in sys.argv[1:]] or range(len(FAULTS))
-    caught = [notices(at) for at in wanted]
-    print(f"{sum(caught)} of {len(caught)} caught")
-    sys.exit(sum(caught) < len(caught) - 2)
+    sys.exit(main(sys.argv[1:]))

@@ -1,6 +1,7 @@
 """The layers of the package, read from its imports."""
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -10,12 +11,46 @@ import pytest
 import skanogan
 
 PACKAGE = Path(skanogan.__file__).parent
-MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
-TORCH_ONLY = [*(PACKAGE / "models").glob("*.py"), PACKAGE / "_training.py"]
+ROOT = PACKAGE.parent
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+# Rooms from the bottom to the top. A room imports from itself and from rooms above it
+# in this list, which stand below it in the package.
+ROOMS = (
+    "_version",
+    "exceptions",
+    "_runtime",
+    "nn",
+    "models",
+    "_data",
+    "_persistence",
+    "_training",
+    "detectors",
+    "base",
+    "metrics",
+    "model_selection",
+    "conformal",
+    "image",
+    "baselines",
+    "inspection",
+    "distributed",
+    "utils",
+    "__init__",
+    "benchmark",
+    "__main__",
+)
+
+TORCH_ONLY = [
+    *(PACKAGE / "nn").glob("*.py"),
+    *(PACKAGE / "models").glob("*.py"),
+    PACKAGE / "_training" / "loop.py",
+    PACKAGE / "_runtime" / "processes.py",
+    PACKAGE / "_runtime" / "exit.py",
+]
 
 
 def imports(path):
-    """Of each import in a file: its level, its module, and the names it takes."""
+    """Yield the level, the module and the names of each import in a file."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             for alias in node.names:
@@ -28,13 +63,68 @@ def name(path):
     return str(path.relative_to(PACKAGE))
 
 
+def module_name(path):
+    """The dotted name of a file, without `skanogan.`."""
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+
+
+DOTTED = {module_name(path): path for path in MODULES}
+
+
+def imported_modules(path):
+    """Yield the modules of the package that a file imports, as in `DOTTED`."""
+    for _, module, names in imports(path):
+        if module.split(".")[0] != "skanogan":
+            continue
+        inside = module.partition(".")[2]
+        for each in names or [""]:
+            options = (f"{inside}.{each}", inside, f"{inside}.__init__", "__init__")
+            yield next(o for o in (x.strip(".") for x in options) if o in DOTTED)
+
+
+def room(module):
+    return module.split(".")[0]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name)
+def test_imports_go_down(path):
+    own = ROOMS.index(room(module_name(path)))
+    for module in imported_modules(path):
+        assert ROOMS.index(room(module)) <= own, module
+
+
+def test_imports_make_no_circle():
+    graph = {m: set(imported_modules(path)) - {m} for m, path in DOTTED.items()}
+    order = graphlib.TopologicalSorter(graph)
+    order.prepare()  # raises CycleError, which names the modules
+
+
+def test_every_room_is_in_the_list_and_is_there():
+    assert {room(module) for module in DOTTED} == set(ROOMS)
+
+
+def test_few_private_modules_lie_beside_the_public_ones():
+    private = [p for p in PACKAGE.glob("_*.py") if not p.name.startswith("__")]
+    assert len(private) <= 5
+    assert len([p for p in PACKAGE.glob("_[a-z]*") if p.is_dir()]) <= 5
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name)
+def test_files_are_short(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 450
+
+
+def test_the_package_is_no_longer_than_it_needs_to_be():
+    lines = [len(p.read_text(encoding="utf-8").splitlines()) for p in MODULES]
+    assert sum(lines) <= 15_500
+
+
 @pytest.mark.parametrize("path", TORCH_ONLY, ids=name)
-def test_models_and_training_know_torch_alone(path):
+def test_models_and_the_training_loop_import_torch_alone(path):
     packages = {module.split(".")[0] for _, module, _ in imports(path)}
     third_party = packages - set(sys.stdlib_module_names)
     assert third_party <= {"torch", "skanogan"}
-    inside = {module for _, module, _ in imports(path) if module.startswith("skanogan")}
-    assert all(module.startswith("skanogan.models") for module in inside)
+    assert {DOTTED[m] for m in imported_modules(path)} <= set(TORCH_ONLY)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name)
@@ -50,7 +140,7 @@ def test_private_names_of_scikit_learn_come_from_one_file(path):
         if module.split(".")[0] == "sklearn"
         and any(part.startswith("_") for part in [*module.split("."), *names])
     ]
-    assert not private or path.name == "_compat.py"
+    assert not private or name(path) == "_runtime/compatibility.py"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name)
@@ -66,7 +156,11 @@ def test_the_library_does_not_import_its_benchmark(path):
 )
 def test_displays_know_detectors_by_their_public_names(path):
     inside = {module for _, module, _ in imports(path) if module.startswith("skanogan")}
-    own = ("skanogan.inspection", "skanogan._compat", "skanogan._labels")
+    own = (
+        "skanogan.inspection",
+        "skanogan._runtime.compatibility",
+        "skanogan._data.labels",
+    )
     assert all(module.startswith(own) for module in inside)
 
 
@@ -96,9 +190,7 @@ def names_of(node):
 @pytest.mark.parametrize("path", MODULES, ids=name)
 def test_no_global_switch_is_thrown(path):
     text = path.read_text(encoding="utf-8")
-    if name(path).startswith(
-        ("benchmark", "utils/_check_parts", "utils/estimator_checks")
-    ):
+    if name(path).startswith(("benchmark", "utils/")):
         return
     for switch in (
         "torch.manual_seed",
@@ -111,7 +203,10 @@ def test_no_global_switch_is_thrown(path):
         "torch.backends.cudnn.",
         "use_deterministic_algorithms",
     ):
-        held_and_given_back = (name(path), switch) == ("_threads.py", "set_num_threads")
+        held_and_given_back = (name(path), switch) == (
+            "_runtime/threads.py",
+            "set_num_threads",
+        )
         assert switch not in text or held_and_given_back
 
 

@@ -1,4 +1,4 @@
-"""Conformal thresholds hold their rate around any detector."""
+"""ConformalDetector: p-values, false alarm rates, selection, columns and errors."""
 
 import pickle
 
@@ -10,7 +10,7 @@ from sklearn.datasets import load_breast_cancer
 from sklearn.ensemble import IsolationForest
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.neighbors import LocalOutlierFactor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -38,7 +38,7 @@ class Shown(OutlierMixin, BaseEstimator):
 
 
 class Positive(Shown):
-    """One that learns from anything, and scores no negative row."""
+    """A detector that cannot score negative rows."""
 
     def score_samples(self, X):
         scores = super().score_samples(X)
@@ -48,7 +48,7 @@ class Positive(Shown):
 
 
 class Decides(OutlierMixin, BaseEstimator):
-    """A detector that has a decision and nothing else."""
+    """A detector that has only `decision_function`."""
 
     def fit(self, X, y=None):
         return self
@@ -72,25 +72,25 @@ def column(*values):
         )
     ]
 )
-def test_it_is_an_estimator_of_scikit_learn(estimator, check):
+def test_checks_of_scikit_learn(estimator, check):
     check(estimator)
 
 
-def test_p_values_by_hand():
+def test_p_values_equal_those_computed_by_hand():
     frozen = FrozenEstimator(Shown().fit(column(0)))
     detector = ConformalDetector(frozen, alpha=0.4).fit(column(4, 1, 3, 2))
     assert detector.calibration_scores_.tolist() == [1, 2, 3, 4]
     found = detector.p_values(column(0, 1, 1.5, 2, 3.5, 4, 9))
-    # (1 + kept scores at or below) / 5
+    # (1 + number of held-out scores at or below) / 5
     assert found.tolist() == [0.2, 0.4, 0.4, 0.6, 0.8, 1, 1]
 
 
 @pytest.mark.parametrize("alpha", [0.05, 0.1, 0.3, 0.5, 0.9])
 @pytest.mark.parametrize("n", [19, 20, 99])
-def test_rows_are_called_anomalies_where_the_p_value_is_at_most_alpha(alpha, n):
+def test_rows_are_labelled_anomalies_if_the_p_value_is_at_most_alpha(alpha, n):
     rng = np.random.RandomState(0)
     frozen = FrozenEstimator(Shown().fit(column(0)))
-    # Few values, so that scores tie with those kept
+    # There are few values, so that scores are tied.
     detector = ConformalDetector(frozen, alpha=alpha)
     detector.fit(rng.randint(30, size=(n, 1)))
     X = np.arange(-1, 31)[:, None]
@@ -100,7 +100,7 @@ def test_rows_are_called_anomalies_where_the_p_value_is_at_most_alpha(alpha, n):
 
 
 @pytest.mark.parametrize("alpha", [0.05, 0.2])
-def test_false_alarms_keep_to_alpha_over_splits_of_a_table(alpha):
+def test_the_rate_of_false_alarms_is_alpha_over_splits_of_a_table(alpha):
     X = load_breast_cancer(return_X_y=True)[0]
     X = X[load_breast_cancer().target == 1]
     rates = []
@@ -114,7 +114,7 @@ def test_false_alarms_keep_to_alpha_over_splits_of_a_table(alpha):
     assert alpha - 0.02 - 3 * error < np.mean(rates) < alpha + 2 * error
 
 
-def test_the_rows_that_calibrate_are_not_those_learned_from():
+def test_rows_that_calibrate_are_not_learned_from():
     X = np.arange(100.0)[:, None]
     y = np.where(np.arange(100) < 10, -1, 1)
     detector = ConformalDetector(Shown(), alpha=0.2, random_state=0).fit(X, y)
@@ -125,7 +125,18 @@ def test_the_rows_that_calibrate_are_not_those_learned_from():
     assert len(kept) == 23
 
 
-def test_a_number_of_rows_calibrates_as_well_as_a_share():
+@pytest.mark.parametrize("size", [0.25, 0.334, 30, 1])
+def test_the_split_is_that_of_train_test_split(size):
+    X = np.arange(100.0)[:, None]
+    detector = ConformalDetector(
+        Shown(), alpha=0.6, calibration_size=size, random_state=3
+    ).fit(X)
+    learned, held_out = train_test_split(X, test_size=size, random_state=3)
+    assert np.array_equal(detector.estimator_.seen_, np.sort(learned, axis=0))
+    assert np.array_equal(detector.calibration_scores_, np.sort(held_out[:, 0]))
+
+
+def test_calibration_size_may_be_a_number_of_rows():
     X = np.arange(100.0)[:, None]
     detector = ConformalDetector(Shown(), calibration_size=30).fit(X)
     assert len(detector.calibration_scores_) == 30
@@ -138,10 +149,10 @@ def test_a_frozen_detector_is_calibrated_on_all_rows_and_not_fitted():
     assert inner.seen_.tolist() == [[0]]
 
 
-def test_the_fewest_rows_for_alpha_are_enough_and_one_less_is_refused():
+def test_one_row_fewer_than_alpha_needs_is_refused():
     frozen = FrozenEstimator(Shown().fit(column(0)))
     ConformalDetector(frozen, alpha=0.05).fit(np.arange(19.0)[:, None])
-    with pytest.raises(ValueError, match=r"alpha=0.05 with 18 rows.*19 are needed"):
+    with pytest.raises(ValueError, match=r"alpha=0.05 .* 18 of 18 .*At least 19 are"):
         ConformalDetector(frozen, alpha=0.05).fit(np.arange(18.0)[:, None])
 
 
@@ -149,8 +160,8 @@ def test_the_fewest_rows_for_alpha_are_enough_and_one_less_is_refused():
     ("X", "parameters", "message"),
     [
         (-column(*range(1, 101)), {}, "a negative row"),
-        (column(*range(50)), {"alpha": 0.01}, "are needed"),
-        (column(*range(50)), {"calibration_size": 50}, "50"),
+        (column(*range(50)), {"alpha": 0.01}, "At least 99 are needed"),
+        (column(*range(50)), {"calibration_size": 50}, "calibration_size=50 of"),
     ],
 )
 def test_a_second_fit_that_fails_leaves_the_detector_as_it_was(X, parameters, message):
@@ -163,9 +174,9 @@ def test_a_second_fit_that_fails_leaves_the_detector_as_it_was(X, parameters, me
     assert vars(detector) == before
 
 
-def test_a_refused_fit_leaves_nothing_behind():
+def test_a_first_fit_that_fails_sets_no_attribute():
     detector = ConformalDetector(Shown(), alpha=0.01)
-    with pytest.raises(ValueError, match="are needed"):
+    with pytest.raises(ValueError, match="At least 99 are needed"):
         detector.fit(np.zeros((50, 1)))
     assert not hasattr(detector, "estimator_")
 
@@ -177,7 +188,7 @@ def test_a_refused_fit_leaves_nothing_behind():
         *(("calibration_size", value) for value in (0, 1.0, 1.5, -1, None)),
     ],
 )
-def test_parameters_that_mean_nothing_are_refused_by_name(name, value):
+def test_invalid_parameters_are_refused_by_name(name, value):
     detector = ConformalDetector(Shown(), **{name: value})
     message = f"The '{name}' parameter of ConformalDetector must be"
     with pytest.raises(ValueError, match=message):
@@ -199,7 +210,7 @@ def test_a_row_must_be_left_to_learn_from(size):
 
 
 @pytest.mark.parametrize("rate", [0, 1, -0.1, np.nan])
-def test_a_rate_of_discoveries_that_is_none_is_refused(rate):
+def test_a_false_discovery_rate_outside_of_0_and_1_is_refused(rate):
     frozen = FrozenEstimator(Shown().fit(column(0)))
     detector = ConformalDetector(frozen).fit(np.arange(30.0)[:, None])
     with pytest.raises(ValueError, match="false_discovery_rate="):
@@ -211,8 +222,9 @@ def test_other_labels_are_refused():
         ConformalDetector(Shown()).fit(np.zeros((4, 1)), [0, 0, 1, -1])
 
 
-def test_selection_by_hand():
-    # 99 kept scores; p-values .01, .02, .5, .9 against .1 * rank / 4
+def test_selected_rows_equal_those_computed_by_hand():
+    # With 99 scores the p-values are .01, .02, .5, .9. They are compared with
+    # .1 * rank / 4.
     frozen = FrozenEstimator(Shown().fit(column(0)))
     detector = ConformalDetector(frozen).fit(np.arange(1.0, 100)[:, None])
     X = column(0, 1, 49, 89)
@@ -221,7 +233,7 @@ def test_selection_by_hand():
     assert detector.select_outliers(X, 0.03).tolist() == [False] * 4
 
 
-def test_few_of_those_selected_are_normal():
+def test_the_share_of_normal_rows_among_selected_rows_is_bounded():
     rng = np.random.RandomState(0)
     false = []
     for seed in range(60):
@@ -246,7 +258,7 @@ def test_few_of_those_selected_are_normal():
     ],
     ids=lambda detector: type(detector).__name__,
 )
-def test_it_takes_any_detector(detector):
+def test_it_wraps_any_detector(detector):
     rng = np.random.RandomState(0)
     X = rng.normal(size=(300, 3))
     conformal = ConformalDetector(detector, alpha=0.1, random_state=0).fit(X)
@@ -254,7 +266,7 @@ def test_it_takes_any_detector(detector):
     assert set(conformal.predict(X[:20] + 20)) == {-1}
 
 
-def test_a_detector_with_a_decision_alone_is_calibrated_on_it():
+def test_a_detector_without_score_samples_is_calibrated_on_decisions():
     frozen = FrozenEstimator(Decides().fit(column(0)))
     detector = ConformalDetector(frozen, alpha=0.4).fit(column(4, 1, 3, 2))
     assert detector.calibration_scores_.tolist() == [2, 4, 6, 8]
@@ -264,14 +276,14 @@ def test_a_detector_with_a_decision_alone_is_calibrated_on_it():
     assert detector.predict(X).tolist() == [-1, -1, 1, 1]
 
 
-def test_scores_are_taken_before_decisions():
+def test_score_samples_is_preferred_to_decision_function():
     X = np.random.RandomState(0).normal(size=(100, 2))
     detector = ConformalDetector(IsolationForest(random_state=0)).fit(X)
     expected = detector.estimator_.score_samples(X)
     assert np.array_equal(detector.score_samples(X), expected)
 
 
-# What it knows of the columns ---------------------------------------------------
+# Columns --------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -287,7 +299,7 @@ def conformal():
     return ConformalDetector(forest, alpha=0.1, random_state=0)
 
 
-def test_columns_are_counted_and_named_from_fit_on(conformal, named):
+def test_a_fit_sets_the_number_and_names_of_columns(conformal, named):
     assert not hasattr(conformal, "n_features_in_")
     assert not hasattr(conformal, "feature_names_in_")
     with pytest.raises(NotFittedError):
@@ -306,13 +318,13 @@ def test_a_refit_without_names_forgets_them(conformal, named):
     assert conformal.n_features_in_ == 1
 
 
-def test_a_detector_that_counts_no_columns_leaves_them_uncounted():
+def test_a_detector_without_n_features_in_gives_none_to_the_wrapper():
     detector = ConformalDetector(Shown()).fit(np.arange(100.0)[:, None])
     assert not hasattr(detector, "n_features_in_")
     assert not hasattr(detector, "feature_names_in_")
 
 
-def test_a_pickle_holds_what_was_fitted_and_a_clone_does_not(conformal, named):
+def test_a_pickle_is_fitted_and_a_clone_is_not(conformal, named):
     conformal.fit(named)
     again = pickle.loads(pickle.dumps(conformal))
     assert again.n_features_in_ == 2
@@ -324,7 +336,7 @@ def test_a_pickle_holds_what_was_fitted_and_a_clone_does_not(conformal, named):
     assert not hasattr(fresh, "estimator_")
 
 
-def test_a_grid_search_reaches_through_it():
+def test_a_grid_search_sets_parameters_of_the_estimator():
     rng = np.random.RandomState(0)
     X = np.concatenate([rng.normal(size=(200, 2)), rng.normal(4, 1, size=(20, 2))])
     search = GridSearchCV(
@@ -337,7 +349,7 @@ def test_a_grid_search_reaches_through_it():
     assert search.best_score_ > 0.9
 
 
-def test_labels_that_are_ignored_are_told_where_fit_was_called():
+def test_ignored_labels_warn_at_the_line_that_called_fit():
     X = np.random.RandomState(0).normal(size=(60, 2))
     with pytest.warns(UserWarning, match="y is ignored") as told:
         ConformalDetector(IsolationForest(n_estimators=5), alpha=0.2).fit(
@@ -347,7 +359,7 @@ def test_labels_that_are_ignored_are_told_where_fit_was_called():
 
 
 @pytest.mark.parametrize("size", [60, 0.999])
-def test_a_calibration_that_leaves_nothing_is_told_by_name(size):
+def test_a_calibration_size_that_leaves_no_row_is_refused_by_name(size):
     X = np.random.RandomState(0).normal(size=(60, 2))
     detector = ConformalDetector(IsolationForest(), calibration_size=size)
     with pytest.raises(

@@ -1,3 +1,5 @@
+"""Scores of Dask arrays, and grid searches on a Dask cluster."""
+
 import asyncio
 import gc
 import importlib
@@ -33,10 +35,10 @@ from skanogan import distributed as ours  # noqa: E402
 
 @pytest.fixture(scope="module")
 def cluster():
-    """Two worker processes of one thread, on a network that is worth avoiding.
+    """Two worker processes of one thread, on a network that Dask takes for slow.
 
-    Dask moves a block when it reckons that this pays. With scores for nothing and a
-    kilobyte a second it never does, unless a graph leaves it no choice.
+    Dask moves a block if it estimates that this saves time. With scores of 1 ms and a
+    bandwidth of 1 kB/s it moves none, unless the graph requires it.
     """
     costs = {
         "distributed.scheduler.work-stealing": False,
@@ -44,7 +46,7 @@ def cluster():
         "distributed.scheduler.default-task-durations": {"_score_block": "1 ms"},
     }
     with (
-        # Dask sets variables for its workers in this process, and leaves them there.
+        # Dask sets variables for its workers in this process and does not remove them.
         mock.patch.dict(os.environ),
         dask.config.set(costs),
         distributed.LocalCluster(
@@ -77,37 +79,37 @@ def blocks(blob):
 
 @pytest.fixture
 def scored(monkeypatch):
-    """Lengths of what this process has scored."""
+    """The numbers of rows that this process has scored."""
     lengths = []
-    real = AnoGANDetector._score_values
+    score = AnoGANDetector._scores
 
     def counting(self, values, indices=None):
         lengths.append(len(values))
-        return real(self, values, indices)
+        return score(self, values, indices)
 
-    monkeypatch.setattr(AnoGANDetector, "_score_values", counting)
+    monkeypatch.setattr(AnoGANDetector, "_scores", counting)
     return lengths
 
 
 @pytest.fixture
 def pickled(monkeypatch):
-    """Each time that a fitted detector leaves this process."""
-    times = []
-    real = AnoGANDetector.__getstate__
+    """One entry for each time that a fitted detector is pickled."""
+    detectors = []
+    get_state = AnoGANDetector.__getstate__
 
     def counting(self):
         if hasattr(self, "model_"):
-            times.append(self)
-        return real(self)
+            detectors.append(self)
+        return get_state(self)
 
     monkeypatch.setattr(AnoGANDetector, "__getstate__", counting)
-    return times
+    return detectors
 
 
 def other_detector(score):
-    """A fitted detector of somebody else.
+    """Make a fitted detector of a class that workers can unpickle.
 
-    Its class is made here so that it travels along: workers cannot import this file.
+    Workers cannot import this file, so the class is local and pickled with it.
     """
 
     class Other(BaseEstimator):
@@ -128,22 +130,22 @@ def keys_of(array):
 
 
 def places(client, array):
-    """The workers that hold each block, in order."""
+    """The workers that hold each block, in the order of the blocks."""
     where = client.who_has(array)
     return [set(where[key]) for key in dask.core.flatten(array.__dask_keys__())]
 
 
 def sent_by_workers(client):
-    """Keys of all that went from a worker to another or to the client."""
+    """Keys of everything that a worker sent to another worker or to the client."""
     logs = client.run(lambda dask_worker: list(dask_worker.transfer_outgoing_log))
     return {key for log in logs.values() for sent in log for key in sent["keys"]}
 
 
-# The same scores --------------------------------------------------------------
+# Results ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("method", ["score_samples", "decision_function", "predict"])
-def test_each_method_gives_what_the_detector_gives(
+def test_each_function_equals_the_method_of_the_detector(
     client, fitted, blob, blocks, method
 ):
     lazy = getattr(ours, method)(fitted, blocks)
@@ -155,20 +157,24 @@ def test_each_method_gives_what_the_detector_gives(
     np.testing.assert_allclose(computed, expected, rtol=1e-12, atol=1e-12)
 
 
-def test_without_a_cluster_local_threads_give_the_same(fitted, blob, blocks):
+def test_local_threads_give_the_scores_of_the_detector(fitted, blob, blocks):
     lazy = ours.score_samples(fitted, blocks)
     computed = lazy.compute(scheduler="threads", num_workers=4)
     np.testing.assert_allclose(computed, fitted.score_samples(blob), rtol=1e-12)
 
 
-def test_local_threads_can_be_chosen_beside_a_cluster(client, fitted, blocks, scored):
+def test_local_threads_can_be_chosen_although_there_is_a_cluster(
+    client, fitted, blocks, scored
+):
     with dask.config.set(scheduler="threads"), warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of Dask, that this may surprise
+        warnings.simplefilter("ignore", UserWarning)  # Dask warns of this choice
         ours.score_samples(fitted, blocks).compute()
     assert sorted(scored) == [1, 19, 20, 20, 20]
 
 
-def test_images_are_scored_as_they_are_also_uint8(client, make_detector, zeros):
+def test_images_of_uint8_are_scored_in_every_accepted_shape(
+    client, make_detector, zeros
+):
     images = zeros.astype(np.uint8)
     detector = make_detector().fit(images)
     lazy = ours.score_samples(detector, da.from_array(images, chunks=(30, 8, 8)))
@@ -203,10 +209,10 @@ def test_pixels_in_several_blocks_are_merged(make_detector, zeros):
 
 
 @pytest.mark.parametrize("columns", [5, 2])
-def test_blocks_of_unknown_length_are_scored_also_empty_ones(
+def test_blocks_of_unknown_length_and_empty_blocks_are_scored(
     client, fitted, blob, columns
 ):
-    kept = np.arange(80) % 40 < 20  # of blocks of 20 rows every second one is empty
+    kept = np.arange(80) % 40 < 20  # every second block of 20 rows becomes empty
     rows = da.from_array(blob, chunks=(20, columns))
     some = rows[da.from_array(kept, chunks=20)]
     lazy = ours.score_samples(fitted, some)
@@ -217,7 +223,7 @@ def test_blocks_of_unknown_length_are_scored_also_empty_ones(
 
 
 @pytest.mark.parametrize("method", ["score_samples", "decision_function", "predict"])
-def test_no_rows_at_all_give_no_scores(fitted, blocks, method):
+def test_an_array_without_rows_has_no_scores(fitted, blocks, method):
     nothing = getattr(ours, method)(fitted, blocks[blocks[:, 0] > np.inf])
     computed = nothing.compute()
     assert computed.shape == (0,)
@@ -225,7 +231,7 @@ def test_no_rows_at_all_give_no_scores(fitted, blocks, method):
 
 
 @pytest.mark.parametrize("columns", [5, 2])
-def test_unknown_columns_are_left_to_the_workers(fitted, blob, columns):
+def test_rows_with_an_unknown_number_of_columns_are_scored(fitted, blob, columns):
     rows = da.from_array(blob, chunks=(20, columns))
     all_columns = rows[:, da.ones(5, dtype=bool, chunks=columns)]
     assert np.isnan(all_columns.shape[1])
@@ -246,7 +252,7 @@ def test_unknown_columns_are_left_to_the_workers(fitted, blob, columns):
     ],
     ids=lambda detector: type(detector).__name__,
 )
-def test_any_detector_with_the_methods_will_do(other, blob, blocks):
+def test_detectors_of_scikit_learn_are_accepted(other, blob, blocks):
     other.fit(blob)
     for method in ("score_samples", "decision_function", "predict"):
         np.testing.assert_allclose(
@@ -256,10 +262,10 @@ def test_any_detector_with_the_methods_will_do(other, blob, blocks):
         )
 
 
-# What happens where -----------------------------------------------------------
+# The cluster ------------------------------------------------------------------
 
 
-def test_nothing_is_computed_before_it_is_asked_for(fitted, blob, scored):
+def test_nothing_is_computed_before_compute_is_called(fitted, blob, scored):
     read = []
 
     def reading(block):
@@ -282,9 +288,7 @@ def test_the_client_scores_nothing(client, fitted, blocks, scored):
     assert scored == []
 
 
-def test_a_detector_leaves_the_client_once_for_a_graph_of_many_blocks(
-    client, fitted, blob, pickled
-):
+def test_a_detector_is_pickled_once_for_many_blocks(client, fitted, blob, pickled):
     many = da.from_array(blob, chunks=(2, 5))
     lazy = ours.score_samples(fitted, many)
     assert len(pickled) == 1
@@ -293,7 +297,9 @@ def test_a_detector_leaves_the_client_once_for_a_graph_of_many_blocks(
     assert len(pickled) == 1
 
 
-def test_the_graph_holds_a_place_and_no_detector(client, fitted, blocks):
+def test_the_graph_refers_to_the_detector_and_does_not_contain_it(
+    client, fitted, blocks
+):
     graph = ours.score_samples(fitted, blocks).__dask_graph__()
     assert b"AnoGAN" not in b"".join(
         distributed.protocol.pickle.dumps(task)
@@ -308,7 +314,7 @@ def test_all_workers_hold_the_detector(client, fitted, blocks):
     assert len(client.who_has(future)[future.key]) == 2
 
 
-def test_the_detector_leaves_the_cluster_with_the_scores(client, fitted, blocks):
+def test_the_detector_is_released_with_the_scores(client, fitted, blocks):
     lazy = ours.score_samples(fitted, blocks)
     [future] = distributed.futures_of(lazy)
     key = future.key
@@ -316,11 +322,13 @@ def test_the_detector_leaves_the_cluster_with_the_scores(client, fitted, blocks)
     assert key in client.futures
     del lazy, future
     gc.collect()
-    client.sync(asyncio.sleep, 0)  # a release waits for its turn in the client's loop
+    client.sync(asyncio.sleep, 0)  # the client's event loop does the release
     assert key not in client.futures
 
 
-def test_blocks_in_the_memory_of_workers_are_scored_there(client, fitted, blob):
+def test_persisted_blocks_are_scored_on_the_workers_that_hold_them(
+    client, fitted, blob
+):
     parts = [
         da.from_delayed(future, (10, 5), float)
         for worker in client.nthreads()
@@ -342,9 +350,7 @@ def test_blocks_in_the_memory_of_workers_are_scored_there(client, fitted, blob):
     assert seen.key in sent_by_workers(client)
 
 
-def test_a_worker_says_what_is_wrong_with_a_row_in_the_words_of_the_detector(
-    client, fitted, blob
-):
+def test_an_invalid_value_raises_the_error_of_the_detector(client, fitted, blob):
     blob[70, 2] = np.nan
     with pytest.raises(ValueError, match="contains NaN"):
         ours.score_samples(fitted, da.from_array(blob, chunks=(20, 5))).compute()
@@ -358,7 +364,7 @@ def test_a_worker_says_what_is_wrong_with_a_row_in_the_words_of_the_detector(
     ],
     ids=["asynchronous", "without workers"],
 )
-def test_a_client_that_can_take_no_detector_now_gets_it_with_the_graph(
+def test_without_a_usable_client_the_graph_contains_the_detector(
     monkeypatch, fitted, blob, blocks, unusable
 ):
     monkeypatch.setattr(ours, "get_client", lambda: unusable)
@@ -380,7 +386,7 @@ def thread_counter():
 
 @pytest.fixture
 def greedy(client):
-    """The share of a worker; each wants three threads more than that."""
+    """Let each worker use three threads more than its share, which is returned."""
     share = max(1, dask.system.CPU_COUNT // 2)
 
     def everywhere(n):
@@ -394,12 +400,12 @@ def greedy(client):
     everywhere(1)
 
 
-def test_blocks_hold_torch_to_the_share_of_their_worker(client, greedy, blocks):
+def test_torch_is_limited_to_the_share_of_the_worker(client, greedy, blocks):
     counts = ours.score_samples(thread_counter(), blocks).compute()
     assert set(counts) == {greedy}
 
 
-def test_workers_have_their_threads_back_afterwards(client, greedy, blocks):
+def test_the_threads_of_workers_are_restored_after_scoring(client, greedy, blocks):
     ours.score_samples(thread_counter(), blocks).compute()
     after = [
         client.submit(torch.get_num_threads, workers=[w], pure=False).result()
@@ -408,7 +414,7 @@ def test_workers_have_their_threads_back_afterwards(client, greedy, blocks):
     assert after == [greedy + 3] * 2
 
 
-def test_a_worker_that_was_not_counted_reckons_with_its_own_threads(
+def test_a_worker_that_joined_later_counts_its_own_threads(
     client, greedy, blocks, monkeypatch
 ):
     monkeypatch.setattr(ours, "get_address_host", lambda address: "elsewhere")
@@ -417,7 +423,7 @@ def test_a_worker_that_was_not_counted_reckons_with_its_own_threads(
 
 
 @pytest.mark.parametrize("num_workers", [None, 1])
-def test_local_schedulers_share_the_cores_as_well(num_workers, blocks):
+def test_local_schedulers_share_the_cores(num_workers, blocks):
     cores = dask.system.CPU_COUNT
     before = torch.get_num_threads()
     torch.set_num_threads(cores + 3)
@@ -430,30 +436,30 @@ def test_local_schedulers_share_the_cores_as_well(num_workers, blocks):
         torch.set_num_threads(before)
 
 
-# Refusals, at once ------------------------------------------------------------
+# Errors before anything is computed -------------------------------------------
 
 
 @pytest.mark.parametrize("detector", [AnoGANDetector(), IsolationForest()])
-def test_an_unfitted_detector_is_refused_at_once(detector, blocks):
+def test_an_unfitted_detector_is_refused(detector, blocks):
     with pytest.raises(NotFittedError, match="not fitted yet"):
         ours.score_samples(detector, blocks)
 
 
-def test_a_detector_without_the_method_is_refused_at_once(blob, blocks):
+def test_a_detector_without_the_method_is_refused(blob, blocks):
     with pytest.raises(AttributeError, match="no attribute 'score_samples'"):
         ours.score_samples(LocalOutlierFactor(n_neighbors=5).fit(blob), blocks)
 
 
-def test_an_array_that_is_not_of_dask_is_told_what_to_call(fitted, blob):
+def test_the_error_for_a_numpy_array_says_what_to_call(fitted, blob):
     expected = (
-        r"X is a numpy\.ndarray; a dask\.array\.Array was expected\. "
+        r"X is a numpy\.ndarray, not a dask\.array\.Array\. "
         r"Call detector\.predict\(X\) for rows in memory"
     )
     with pytest.raises(TypeError, match=expected):
         ours.predict(fitted, blob)
 
 
-def test_a_wrong_width_is_refused_at_once_in_the_words_of_the_detector(
+def test_a_wrong_number_of_features_raises_the_error_of_the_detector(
     fitted, blob, blocks
 ):
     message = "X has 4 features, but {} is expecting 5 features"
@@ -463,19 +469,19 @@ def test_a_wrong_width_is_refused_at_once_in_the_words_of_the_detector(
         ours.score_samples(IsolationForest().fit(blob), blocks[:, :4])
 
 
-def test_images_of_a_wrong_shape_are_refused_at_once(make_detector, zeros):
+def test_images_of_a_wrong_shape_are_refused(make_detector, zeros):
     detector = make_detector().fit(zeros)
     with pytest.raises(ValueError, match=r"X holds images of shape \(8, 4\)"):
         ours.predict(detector, da.from_array(zeros[:, :, :4], chunks=(50, 8, 4)))
 
 
-def test_rows_without_features_are_refused_at_once(fitted, blocks):
-    with pytest.raises(ValueError, match=r"X has shape \(80,\); \(n_samples"):
+def test_one_dimensional_arrays_are_refused(fitted, blocks):
+    with pytest.raises(ValueError, match=r"X has shape \(80,\)\. Pass \(n_samples"):
         ours.score_samples(fitted, blocks[:, 0])
 
 
 @pytest.mark.parametrize("missing", ["dask", "distributed"])
-def test_without_dask_the_module_names_what_to_install(monkeypatch, missing):
+def test_the_error_without_dask_says_how_to_install_it(monkeypatch, missing):
     for module in list(sys.modules):
         if module == "skanogan.distributed" or module.split(".")[0] == missing:
             monkeypatch.delitem(sys.modules, module)
@@ -487,7 +493,7 @@ def test_without_dask_the_module_names_what_to_install(monkeypatch, missing):
 # Grid search ------------------------------------------------------------------
 
 
-def test_a_grid_search_on_the_cluster_finds_what_one_process_finds_to_the_bit(
+def test_a_grid_search_on_the_cluster_equals_that_of_one_process_bit_for_bit(
     client, make_detector, blob, scored
 ):
     X = np.concatenate([blob, blob[:20] + 3 * blob.std(0)])
@@ -495,12 +501,12 @@ def test_a_grid_search_on_the_cluster_finds_what_one_process_finds_to_the_bit(
 
     def search():
         return GridSearchCV(
-            # Networks of the default size: other counts of threads would show.
+            # With networks of the default size, the number of threads would matter.
             make_detector(max_iter=5, hidden_layer_sizes=(256, 256)),
             [{"learning_rate": [1e-3]}, {"anomaly_score": ["residual"]}],
             scoring={
                 "auroc": outlier_roc_auc_scorer,
-                # Not a measure of anything, but one that no bit of a score escapes.
+                # This value depends on every bit of the scores.
                 "values": make_scorer(
                     mean_squared_error, response_method="decision_function"
                 ),
@@ -511,11 +517,10 @@ def test_a_grid_search_on_the_cluster_finds_what_one_process_finds_to_the_bit(
         )
 
     with joblib.parallel_config("dask"):
-        there = search().fit(X, y)
+        on_cluster = search().fit(X, y).cv_results_
     assert scored == []
-    here = search().fit(X, y)
+    in_process = search().fit(X, y).cv_results_
     for fold in ("split0_test", "split1_test"):
         for name in ("auroc", "values"):
-            np.testing.assert_array_equal(
-                there.cv_results_[f"{fold}_{name}"], here.cv_results_[f"{fold}_{name}"]
-            )
+            key = f"{fold}_{name}"
+            np.testing.assert_array_equal(on_cluster[key], in_process[key])

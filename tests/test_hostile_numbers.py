@@ -1,4 +1,4 @@
-"""Rows of any dtype, size and container: a right answer, or an error that helps."""
+"""Rows of any dtype, size and container give correct scores or a helpful error."""
 
 import copy
 import decimal
@@ -12,27 +12,29 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from cheap import cheap
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 from sklearn.base import clone
 
 from skanogan import AnoGANDetector, FAnoGANDetector, OCGANDetector
-from skanogan.models._scaling import LIMIT
+from skanogan.nn._scaling import LIMIT
 from skanogan.utils._check_parts import TOLERANCE
 
-CHEAP = {
+# Thousands of fits: less than the usual budget.
+BUDGET = {
     "max_iter": 2,
+    "encoder_max_iter": 2,
     "hidden_layer_sizes": (8,),
     "n_filters": 2,
+    "n_candidates": 32,
     "latent_dim": 3,
-    "device": "cpu",
-    "random_state": 0,
 }
 DETECTORS = {
-    "AnoGAN": AnoGANDetector(n_candidates=32, **CHEAP),
-    "FAnoGAN": FAnoGANDetector(encoder_max_iter=2, **CHEAP),
-    "OCGAN": OCGANDetector(discriminator_filters=2, classifier_filters=2, **CHEAP),
+    "AnoGAN": cheap(AnoGANDetector, **BUDGET),
+    "FAnoGAN": cheap(FAnoGANDetector, **BUDGET),
+    "OCGAN": cheap(OCGANDetector, **BUDGET),
 }
 
 ci = settings(
@@ -43,10 +45,10 @@ ci = settings(
 )
 
 MEMORY = 2**30
-"""Bytes that the examples of a kind may have resident at once, over those before."""
+"""The largest growth of resident memory, in bytes, while examples of a kind run."""
 
 SECONDS = 30.0
-"""Of one CPU for an example, of some tens of milliseconds: a hang, not a slow day."""
+"""CPU time that an example may take. Most take some tens of milliseconds."""
 
 METHODS = ("score_samples", "decision_function", "predict", "reconstruct")
 METHODS += ("anomaly_map", "embed")
@@ -56,7 +58,7 @@ FLOAT64 = np.finfo(np.float64)
 
 @dataclass
 class Rows:
-    """What a detector is given, and what it holds.
+    """Rows as a detector is given them, and their numbers.
 
     Parameters
     ----------
@@ -135,7 +137,7 @@ DTYPES += ["f2", "f4", "f8", "f8", "f8", "g", "?"]
 
 
 def cast(X, dtype):
-    """The numbers of X, or as near as a dtype has them; integers up to its limits."""
+    """Convert X to a dtype. Integers are spread up to the limits of the dtype."""
     if dtype.kind == "b":
         return X > np.median(X)
     if dtype.kind in "iu":
@@ -143,7 +145,7 @@ def cast(X, dtype):
         size = np.abs(X).max() or 1.0
         fits = np.clip(X / size, -1, 1) * 2.0 ** (limits.bits - 2)
         found = np.clip(fits, float(limits.min), None).astype(dtype)
-        # The largest of 64 bits is no float64: the limits are put in by hand.
+        # float64 does not hold the largest integer of 64 bits exactly.
         found[X == X.max()] = limits.max
         found[X == X.min()] = limits.min
         return found
@@ -156,7 +158,7 @@ ORDERS = ["C", "C", "Fortran", "every second", "backwards", "read-only"]
 
 
 def lay_out(X, order):
-    """The same array, in memory another way."""
+    """Return the same array in another memory layout."""
     if order == "Fortran":
         return np.asfortranarray(X)
     if order == "every second":
@@ -173,7 +175,7 @@ CONTAINERS += ["categories", "nullable frame", *["array"] * 6]
 
 
 def contain(X, container):
-    """The same table in another container, or None where that cannot hold it."""
+    """Return the same table in another container, or None if that cannot hold it."""
     if container == "list":
         return X.tolist()
     if container == "objects":
@@ -193,7 +195,7 @@ def contain(X, container):
     frame = pd.DataFrame(native, columns=[f"c{j}" for j in range(X.shape[1])])
     if container == "categories":
         return frame.astype("category")
-    # pandas's own dtypes, which have an NA: Int64, UInt8, Float32, boolean, ...
+    # The dtypes of pandas that have NA: Int64, UInt8, Float32, boolean, ...
     return frame if container == "frame" else frame.convert_dtypes()
 
 
@@ -216,8 +218,8 @@ def any_rows(draw, of):
 # What must hold -----------------------------------------------------------------
 
 
-class Tidy(warnings.catch_warnings):
-    """Numbers that overflow or turn to NaN on the way are errors; advice is not."""
+class RaiseOverflow(warnings.catch_warnings):
+    """Overflow and NaN raise errors. Other warnings are ignored."""
 
     def __enter__(self):
         super().__enter__()
@@ -226,11 +228,11 @@ class Tidy(warnings.catch_warnings):
 
 
 def examine(detector, rows):
-    """Fit and score; all that can be told right from wrong is."""
+    """Fit and score, and test everything that must hold for any rows."""
     detector = clone(detector)
     X, values = rows.given, rows.values
     before = copy.deepcopy(X)
-    with Tidy():
+    with RaiseOverflow():
         fitted = detector.fit(X)
         scores = fitted.score_samples(X)
         assert scores.dtype == np.float64
@@ -244,7 +246,8 @@ def examine(detector, rows):
             assert found.dtype == np.float64
             assert np.isfinite(found).all(), method
         assert is_same(X, before)
-        # The same numbers as plain float64; bytes of an image span their type.
+        # Compare with the same numbers in float64. Images of uint8 are scaled by the
+        # range of their dtype, and so differ.
         if not (values.ndim > 2 and getattr(X, "dtype", None) == np.uint8):
             plain = clone(detector).fit(values)
             assert np.array_equal(plain.score_samples(values), scores)
@@ -255,7 +258,7 @@ def examine(detector, rows):
 
 
 def examine_row_alone(fitted, values, scores):
-    """The first row alone has the score that it has among others."""
+    """The first row has the same score alone and among others."""
     alone = fitted.score_samples(values[:1])[0]
     scale = max(abs(scores[0]), np.median(np.abs(scores)))
     tolerance = TOLERANCE[next(fitted.model_.parameters()).dtype]
@@ -263,14 +266,14 @@ def examine_row_alone(fitted, values, scores):
 
 
 def examine_far(fitted, values, scores):
-    """A row as far as rows can be scores below half of those learned from."""
+    """A row as far away as rows can be scores below the median training row."""
     scaling = fitted.model_.scaling
     scaled = scaling(torch.from_numpy(values), torch.float64)
-    # Rows held out may themselves be far, where the others are all alike.
+    # Held-out rows can be far away themselves, if all others are alike.
     learned = scaled.abs().amax(1).numpy() < 100
     with np.errstate(all="ignore"):
         far = scaling.shift.numpy() + 2 * LIMIT * scaling.scale.numpy()
-    # Two million ones more may be nothing to a large number.
+    # Rounding can leave a large number as it is.
     moved = np.isfinite(far) & (far != scaling.shift.numpy())
     if moved.any():
         far = np.where(moved, far, values[0])
@@ -278,7 +281,7 @@ def examine_far(fitted, values, scores):
 
 
 def examine_refusal(detector, X):
-    """An error that says something, and nothing half fitted."""
+    """The fit raises an error with a message, and the detector is as before."""
     parameters = dict(vars(detector))
     with pytest.raises((ValueError, TypeError)) as caught:
         detector.fit(X)
@@ -298,7 +301,7 @@ def is_same(one, other):
 
 
 def put(X, at, value, dtype):
-    """The table in another dtype, with a value in one place."""
+    """Return the table in another dtype, with this value in one place."""
     X = X.astype(dtype)
     X[at] = value
     return X
@@ -347,7 +350,7 @@ SPOILED = {
     "a set": lambda X, at: {1.0, 2.0},
 }
 
-# Right to fit on, wrong after a fit on rows of other columns.
+# A fit accepts these rows. A detector fitted on other columns does not.
 OTHERS = {
     "more columns": lambda frame: np.column_stack([frame, frame]),
     "fewer columns": lambda frame: frame.iloc[:, 1:],
@@ -359,7 +362,7 @@ OTHERS = {
 
 @st.composite
 def spoiled(draw):
-    """A table, how it is spoiled, and where."""
+    """A table, the name of what spoils it, and a position."""
     n, d = draw(st.integers(2, 12)), draw(st.integers(2, 6))
     X = np.random.RandomState(draw(SEEDS)).normal(size=(n, d))
     how = draw(st.sampled_from([*SPOILED, *OTHERS]))
@@ -367,10 +370,10 @@ def spoiled(draw):
 
 
 def examine_spoiled(detector, example):
-    """Refused by a fit, a second fit and all that scores; nothing is changed."""
+    """A first fit, a second fit and all methods raise, and change nothing."""
     X, how, at = example
     frame = pd.DataFrame(X, columns=[f"c{j}" for j in range(X.shape[1])])
-    with Tidy():
+    with RaiseOverflow():
         bad = SPOILED[how](X, at) if how in SPOILED else OTHERS[how](frame)
         if how in SPOILED:
             examine_refusal(clone(detector), bad)
@@ -390,7 +393,7 @@ def examine_spoiled(detector, example):
 
 @st.composite
 def units(draw):
-    """A table of columns that vary, and a power of two for each."""
+    """A table without constant columns, and a power of two for each column."""
     n, d = draw(st.integers(3, 24)), draw(st.integers(1, 6))
     X = np.random.RandomState(draw(SEEDS)).normal(size=(n, d))
     exponents = st.lists(st.integers(-960, 960), min_size=d, max_size=d)
@@ -398,10 +401,10 @@ def units(draw):
 
 
 def examine_units(detector, example):
-    """Powers of two are exact: no bit of a score may depend on them."""
+    """Factors that are powers of two change no bit of a score."""
     X, exponents = example
     stretched = np.ldexp(X, exponents)
-    with Tidy():
+    with RaiseOverflow():
         one, other = (clone(detector).fit(rows) for rows in (X, stretched))
         assert np.array_equal(other.score_samples(stretched), one.score_samples(X))
         assert np.array_equal(other.anomaly_map(stretched), one.anomaly_map(X))
@@ -421,7 +424,7 @@ MANY = {"tables": 1000, "images": 400, "spoiled": 400, "units": 200}
 
 
 def examples(name, kind, n_examples):
-    """Run this many; the number of them, and the most seconds that one took."""
+    """Run examples. Return how many ran, and the longest CPU time of one."""
     strategy, must_hold = KINDS[kind]
     seconds = []
 
@@ -438,14 +441,14 @@ def examples(name, kind, n_examples):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", DETECTORS)
-def test_rows_get_a_right_answer_or_a_tidy_error(name, kind, memory_below):
+def test_rows_give_correct_scores_or_a_helpful_error(name, kind, memory_below):
     with memory_below(MEMORY):
         examples(name, kind, FEW[kind])
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", DETECTORS)
-def test_rows_get_a_right_answer_or_a_tidy_error_two_thousand_times(name, memory_below):
+def test_thousands_of_rows_give_correct_scores_or_a_helpful_error(name, memory_below):
     for kind, n_examples in MANY.items():
         with memory_below(MEMORY):
             n, longest = examples(name, kind, n_examples)

@@ -1,4 +1,4 @@
-"""Metrics of anomalies have the right sign, for functions and for scorers."""
+"""Metrics and scorers of anomalies."""
 
 import warnings
 
@@ -32,7 +32,7 @@ def scorer(name):
     return getattr(metrics, f"{name}_scorer")
 
 
-def input_of(name):
+def decision_or_labels(name):
     return DECISION if name in RANKED else np.where(np.array(DECISION) < 0, -1, 1)
 
 
@@ -44,29 +44,29 @@ def blobs():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_ranking_of_five_rows_by_hand(name):
+def test_metrics_of_five_rows_are_those_computed_by_hand(name):
     expected = {**RANKED, **LABELLED}[name]
-    assert function(name)(Y, input_of(name)) == pytest.approx(expected)
+    assert function(name)(Y, decision_or_labels(name)) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_scorer_is_the_function_of_what_the_detector_says(name, blobs):
+def test_a_scorer_applies_the_metric_to_the_output_of_the_detector(name, blobs):
     X, y = blobs
     forest = IsolationForest(random_state=0).fit(X[y == 1])
-    said = forest.decision_function(X) if name in RANKED else forest.predict(X)
-    assert scorer(name)(forest, X, y) == function(name)(y, said)
+    output = forest.decision_function(X) if name in RANKED else forest.predict(X)
+    assert scorer(name)(forest, X, y) == function(name)(y, output)
     assert scorer(name)(forest, X, y) > 0.4
 
 
 @pytest.mark.parametrize("name", RANKED)
-def test_a_detector_with_the_sign_turned_is_the_worse_one(name, blobs):
+def test_a_decision_function_with_the_opposite_sign_has_a_low_score(name, blobs):
     X, y = blobs
     decision = IsolationForest(random_state=0).fit(X[y == 1]).decision_function(X)
     assert function(name)(y, decision) > 0.7
     assert function(name)(y, -decision) < 0.2
 
 
-def test_average_precision_is_not_that_of_the_normal_rows(blobs):
+def test_anomalies_are_the_positive_class_of_average_precision(blobs):
     X, y = blobs
     decision = IsolationForest(random_state=0).fit(X[y == 1]).decision_function(X)
     found = metrics.outlier_average_precision_score(y, decision)
@@ -76,14 +76,14 @@ def test_average_precision_is_not_that_of_the_normal_rows(blobs):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_detector_and_a_classifier_made_of_it_score_the_same(name, blobs):
+def test_a_detector_and_a_novelty_classifier_of_it_have_the_same_score(name, blobs):
     X, y = blobs
     forest = IsolationForest(random_state=0).fit(X[y == 1])
     classifier = NoveltyClassifier(IsolationForest(random_state=0)).fit(X, y)
     assert scorer(name)(classifier, X, y) == scorer(name)(forest, X, y)
 
 
-def test_recall_at_a_rate_is_that_of_a_threshold_that_exists(blobs):
+def test_recall_is_that_of_the_best_threshold_with_few_enough_false_alarms(blobs):
     X, y = blobs
     decision = IsolationForest(random_state=0).fit(X[y == 1]).decision_function(X)
     for rate in (0.0, 0.013, 0.05, 0.5, 1.0):
@@ -96,32 +96,31 @@ def test_recall_at_a_rate_is_that_of_a_threshold_that_exists(blobs):
         assert recall == pytest.approx(found)
 
 
-def test_ties_across_the_threshold_are_taken_together():
-    # Both rows of -1 or none: with them, half of the normal rows are false alarms.
+def test_recall_finds_all_rows_of_a_tie_or_none():
+    # One anomaly and one of two normal rows have the score -1.
     y, decision = [-1, 1, 1], [-1, -1, 0]
     assert metrics.outlier_recall_score(y, decision, max_false_alarm_rate=0.4) == 0
     assert metrics.outlier_recall_score(y, decision, max_false_alarm_rate=0.5) == 1
 
 
 @pytest.mark.parametrize("rate", [-0.1, 1.5, np.nan])
-def test_a_rate_that_is_no_share_is_refused(rate):
+def test_a_rate_outside_0_to_1_is_refused(rate):
     with pytest.raises(ValueError, match=r"max_false_alarm_rate=.*from 0 to 1"):
         metrics.outlier_recall_score(Y, DECISION, max_false_alarm_rate=rate)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_weights_are_repetitions(name):
+def test_an_integer_weight_equals_repetition_of_the_row(name):
     weights = [1, 2, 3, 1, 2]
-    weighted = function(name)(Y, input_of(name), sample_weight=weights)
-    repeated = function(name)(
-        np.repeat(Y, weights), np.repeat(np.asarray(input_of(name)), weights)
-    )
+    output = np.asarray(decision_or_labels(name))
+    weighted = function(name)(Y, output, sample_weight=weights)
+    repeated = function(name)(np.repeat(Y, weights), np.repeat(output, weights))
     assert weighted == pytest.approx(repeated)
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
-    ("labels", "said"),
+    ("labels", "message"),
     [
         ([0, 1, 0, 1, 1], r"y holds \[0, 1\].*np.where\(is_anomaly, -1, 1\)"),
         (["a", "b", "a", "b", "b"], r"y holds \['a', 'b'\]"),
@@ -129,28 +128,31 @@ def test_weights_are_repetitions(name):
         ([1, -1], "inconsistent numbers of samples"),
     ],
 )
-def test_other_labels_are_refused(name, labels, said):
-    with pytest.raises(ValueError, match=said):
-        function(name)(labels, input_of(name))
+def test_labels_other_than_1_and_minus_1_are_refused(name, labels, message):
+    with pytest.raises(ValueError, match=message):
+        function(name)(labels, decision_or_labels(name))
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("label", [1, -1])
-def test_rows_of_one_kind_have_no_score(name, label):
-    with pytest.warns(UndefinedMetricWarning, match=f"holds no {-label}:") as warned:
-        assert np.isnan(function(name)([label] * 5, input_of(name)))
-    assert len(warned) == 1
+def test_rows_of_one_label_give_nan_and_a_warning_at_the_line_of_the_caller(
+    name, label
+):
+    output = decision_or_labels(name)
+    with pytest.warns(UndefinedMetricWarning, match=f"holds no {-label},") as warned:
+        assert np.isnan(function(name)([label] * 5, output))
+    assert [warning.filename for warning in warned] == [__file__]
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("label", [1, -1])
-def test_rows_without_weight_are_no_rows(name, label):
-    weight = np.asarray(Y) == label
-    with pytest.warns(UndefinedMetricWarning, match=f"holds no {-label}:"):
-        assert np.isnan(function(name)(Y, input_of(name), sample_weight=weight))
+def test_rows_of_weight_0_are_ignored(name, label):
+    weight, output = np.asarray(Y) == label, decision_or_labels(name)
+    with pytest.warns(UndefinedMetricWarning, match=f"holds no {-label},"):
+        assert np.isnan(function(name)(Y, output, sample_weight=weight))
 
 
-def test_a_search_may_ask_for_training_scores(blobs):
+def test_training_scores_of_a_search_are_nan(blobs):
     search = GridSearchCV(
         IsolationForest(random_state=0),
         {"n_estimators": [5, 20]},
@@ -166,12 +168,12 @@ def test_a_search_may_ask_for_training_scores(blobs):
     assert np.all(np.isnan(search.cv_results_["mean_train_score"]))
 
 
-def test_other_predictions_are_refused():
+def test_predictions_other_than_1_and_minus_1_are_refused():
     with pytest.raises(ValueError, match=r"y_pred holds \[0, 1\]"):
         metrics.outlier_f1_score(Y, [0, 1, 1, 0, 0])
 
 
-def test_all_scorers_serve_one_cross_validation(blobs):
+def test_all_scorers_work_in_one_cross_validation(blobs):
     X, y = blobs
     scoring = {name: scorer(name) for name in NAMES}
     scoring["recall at 20 %"] = make_scorer(

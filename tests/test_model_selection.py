@@ -1,4 +1,4 @@
-"""Splits that train on normal rows, and detectors as classifiers."""
+"""Splitters that train on normal rows, and detectors as classifiers."""
 
 import pickle
 import warnings
@@ -59,7 +59,7 @@ def blobs():
 
 
 @pytest.mark.parametrize("splitter", SPLITTERS, ids=repr)
-def test_no_anomaly_is_trained_on_and_every_test_has_some(splitter, blobs):
+def test_training_rows_are_normal_and_test_rows_are_of_both_kinds(splitter, blobs):
     X, y = blobs
     splits = list(splitter.split(X, y))
     assert len(splits) == splitter.get_n_splits(X, y)
@@ -70,13 +70,13 @@ def test_no_anomaly_is_trained_on_and_every_test_has_some(splitter, blobs):
 
 
 @pytest.mark.parametrize("splitter", SPLITTERS, ids=repr)
-def test_tests_hold_either_kind_in_proportion(splitter, blobs):
+def test_test_rows_have_the_share_of_anomalies_of_all_rows(splitter, blobs):
     for _, test in splitter.split(*blobs):
         assert np.mean(blobs[1][test] == -1) == pytest.approx(1 / 11, abs=0.01)
 
 
 @pytest.mark.parametrize("shuffle", [False, True])
-def test_folds_test_every_row_once_and_train_on_all_other_normal_rows(shuffle, blobs):
+def test_each_fold_trains_on_all_normal_rows_of_the_other_folds(shuffle, blobs):
     X, y = blobs
     folds = list(NoveltyKFold(5, shuffle=shuffle).split(X, y))
     tested = np.concatenate([test for _, test in folds])
@@ -88,17 +88,15 @@ def test_folds_test_every_row_once_and_train_on_all_other_normal_rows(shuffle, b
 
 @pytest.mark.parametrize("splitter", SPLITTERS, ids=repr)
 def test_the_same_seed_gives_the_same_splits(splitter, blobs):
-    first, second = (list(clone_of(splitter).split(*blobs)) for _ in range(2))
-    for (train, test), (again, also) in zip(first, second, strict=True):
-        assert np.array_equal(train, again)
-        assert np.array_equal(test, also)
+    # A copy, so that the state of the splitter cannot matter.
+    copies = [pickle.loads(pickle.dumps(splitter)) for _ in range(2)]
+    first, second = (list(copy.split(*blobs)) for copy in copies)
+    for one, other in zip(first, second, strict=True):
+        assert np.array_equal(one[0], other[0])
+        assert np.array_equal(one[1], other[1])
 
 
-def clone_of(splitter):
-    return pickle.loads(pickle.dumps(splitter))
-
-
-def test_random_splits_differ_from_seed_to_seed(blobs):
+def test_random_splits_depend_on_the_seed(blobs):
     one, two = (
         next(NoveltyShuffleSplit(1, random_state=seed).split(*blobs))[1]
         for seed in (0, 1)
@@ -108,7 +106,7 @@ def test_random_splits_differ_from_seed_to_seed(blobs):
 
 @pytest.mark.parametrize("splitter", SPLITTERS, ids=repr)
 @pytest.mark.parametrize(
-    ("labels", "said"),
+    ("labels", "message"),
     [
         (np.repeat([0, 1], [300, 30]), r"y holds \[0, 1\].*np.where"),
         (np.ones(330), "y holds no -1"),
@@ -117,27 +115,26 @@ def test_random_splits_differ_from_seed_to_seed(blobs):
         (np.repeat([1, -1], [100, 30]), "inconsistent numbers of samples"),
     ],
 )
-def test_other_labels_are_refused(splitter, labels, said, blobs):
-    with pytest.raises(ValueError, match=said):
+def test_splitters_refuse_labels_other_than_1_and_minus_1(
+    splitter, labels, message, blobs
+):
+    with pytest.raises(ValueError, match=message):
         list(splitter.split(blobs[0], labels))
 
 
-def test_more_folds_than_anomalies_are_refused():
-    y = np.repeat([1, -1], [50, 4])
-    with pytest.raises(ValueError, match=r"n_splits=5 with 4 anomalies.*Shuffle"):
-        list(NoveltyKFold(5).split(np.zeros((54, 1)), y))
-
-
-def test_more_folds_than_normal_rows_are_refused():
-    y = [1] * 3 + [-1] * 9
-    with pytest.raises(ValueError, match=r"n_splits=5 with 3 normal rows.*Shuffle"):
-        list(NoveltyKFold(5).split(np.zeros((12, 1)), y))
-
-
-@pytest.mark.parametrize("y", [[1] * 9 + [-1], [-1] * 9 + [1]])
-def test_random_splits_are_no_way_out_for_a_single_row_of_a_kind(y):
-    with pytest.raises(ValueError, match=r"n_splits=2 with 1 .*Lower n_splits\.$"):
-        list(NoveltyKFold(2).split(np.zeros((10, 1)), y))
+@pytest.mark.parametrize(
+    ("n_normal", "n_anomalies", "message"),
+    [
+        (50, 4, r"n_splits=5 .* number of anomalies in y, which is 4\..*Shuffle"),
+        (3, 9, r"n_splits=5 .* number of normal rows in y, which is 3\..*Shuffle"),
+        (9, 1, r"number of anomalies in y, which is 1\. Lower n_splits\.$"),
+        (1, 9, r"number of normal rows in y, which is 1\. Lower n_splits\.$"),
+    ],
+)
+def test_more_folds_than_rows_of_a_kind_are_refused(n_normal, n_anomalies, message):
+    y = np.repeat([1, -1], [n_normal, n_anomalies])
+    with pytest.raises(ValueError, match=message):
+        list(NoveltyKFold(5).split(np.zeros((len(y), 1)), y))
 
 
 @pytest.mark.parametrize(
@@ -152,11 +149,11 @@ def test_random_splits_are_no_way_out_for_a_single_row_of_a_kind(y):
 def test_random_splits_that_lack_a_kind_are_refused(n_normal, n_anomalies, sizes):
     y = np.repeat([1, -1], [n_normal, n_anomalies])
     splitter = NoveltyShuffleSplit(20, **sizes, random_state=0)
-    said = (
+    message = (
         f"test_size={sizes['test_size']}, train_size={sizes.get('train_size')} with "
         f"{n_normal} normal rows and {n_anomalies} anomalies leaves a split without"
     )
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         list(splitter.split(np.zeros((len(y), 1)), y))
 
 
@@ -171,7 +168,7 @@ def test_random_splits_that_lack_a_kind_are_refused(n_normal, n_anomalies, sizes
     ],
     ids=str,
 )
-def test_random_splits_draw_as_many_rows_as_asked(sizes, n_train, n_test):
+def test_random_splits_have_the_requested_sizes(sizes, n_train, n_test):
     y = np.repeat([1, -1], [40, 10])
     splits = NoveltyShuffleSplit(3, **sizes, random_state=0).split(np.zeros(50), y)
     found = [(len(train), len(test)) for train, test in splits]
@@ -188,7 +185,7 @@ def test_random_splits_draw_as_many_rows_as_asked(sizes, n_train, n_test):
     ],
     ids=lambda detector: type(detector).__name__,
 )
-def test_they_serve_a_grid_search_over_any_detector(detector, blobs):
+def test_any_detector_can_be_cross_validated(detector, blobs):
     found = cross_val_score(
         detector,
         *blobs,
@@ -199,7 +196,7 @@ def test_they_serve_a_grid_search_over_any_detector(detector, blobs):
     assert np.all(found > 0.85)
 
 
-def test_a_grid_search_ranks_by_detectors_that_saw_no_anomaly(blobs):
+def test_a_grid_search_scores_detectors_that_were_fitted_on_normal_rows(blobs):
     X, y = blobs
     search = GridSearchCV(
         IsolationForest(random_state=0, n_estimators=20),
@@ -218,25 +215,25 @@ def test_a_grid_search_ranks_by_detectors_that_saw_no_anomaly(blobs):
 # Detectors as classifiers -------------------------------------------------------
 
 
-class Counting(IsolationForest):
-    """Counts its fits."""
+class Recorder(IsolationForest):
+    """Count fits, and keep what the last fit received."""
 
     n_fits = 0
 
     def fit(self, X, y=None, sample_weight=None):
-        Counting.n_fits += 1
+        Recorder.n_fits += 1
         self.rows_ = X
         self.weights_ = sample_weight
         return super().fit(X, y, sample_weight)
 
 
-class Told(OutlierMixin, BaseEstimator):
-    """Keeps what its fit was told."""
+class KeywordRecorder(OutlierMixin, BaseEstimator):
+    """Keep the keyword arguments of `fit`."""
 
-    def fit(self, X, y=None, **told):
-        if told.get("fail"):
-            raise ValueError("told to fail")
-        self.told_ = told
+    def fit(self, X, y=None, **keywords):
+        if keywords.get("fail"):
+            raise ValueError("fail was passed")
+        self.keywords_ = keywords
         return self
 
     def decision_function(self, X):
@@ -245,17 +242,17 @@ class Told(OutlierMixin, BaseEstimator):
 
 @pytest.fixture
 def classifier():
-    return NoveltyClassifier(Counting(n_estimators=30, random_state=0))
+    return NoveltyClassifier(Recorder(n_estimators=30, random_state=0))
 
 
-def test_it_learns_from_the_normal_rows_alone(classifier, blobs):
+def test_the_detector_is_fitted_on_normal_rows_and_their_weights(classifier, blobs):
     X, y = blobs
     classifier.fit(X, y, sample_weight=np.arange(len(X)))
     assert np.array_equal(classifier.estimator_.rows_, X[y == 1])
     assert np.array_equal(classifier.estimator_.weights_, np.arange(len(X))[y == 1])
 
 
-def test_what_fit_is_told_is_cut_only_where_it_has_a_value_a_row():
+def test_fit_parameters_with_one_value_per_row_are_reduced_to_normal_rows():
     y = np.array([1, -1, 1, 1, -1])
     cut = {"weights": np.arange(5.0), "table": pd.DataFrame({"a": range(5)})}
     whole = {
@@ -266,25 +263,26 @@ def test_what_fit_is_told_is_cut_only_where_it_has_a_value_a_row():
         "edges": np.arange(6),
         "matrix": np.zeros((3, 5)),
     }
-    classifier = NoveltyClassifier(Told()).fit(np.zeros((5, 1)), y, **cut, **whole)
-    told = classifier.estimator_.told_
-    assert told["weights"].tolist() == [0, 2, 3]
-    assert told["table"].index.tolist() == [0, 2, 3]
+    classifier = NoveltyClassifier(KeywordRecorder())
+    classifier.fit(np.zeros((5, 1)), y, **cut, **whole)
+    received = classifier.estimator_.keywords_
+    assert received["weights"].tolist() == [0, 2, 3]
+    assert received["table"].index.tolist() == [0, 2, 3]
     for name, value in whole.items():
-        assert told[name] is value
+        assert received[name] is value
 
 
-def test_a_second_fit_that_fails_leaves_the_classifier_as_it_was(blobs):
-    classifier = NoveltyClassifier(Told()).fit(*blobs)
+def test_a_failed_second_fit_leaves_the_classifier_as_it_was(blobs):
+    classifier = NoveltyClassifier(KeywordRecorder()).fit(*blobs)
     before = dict(vars(classifier))
-    with pytest.raises(ValueError, match="told to fail"):
+    with pytest.raises(ValueError, match="fail was passed"):
         classifier.fit(*blobs, fail=True)
     with pytest.raises(ValueError, match="y holds"):
         classifier.fit(blobs[0], blobs[1] + 1)
     assert vars(classifier) == before
 
 
-def test_it_says_what_the_detector_says(classifier, blobs):
+def test_the_classifier_returns_the_outputs_of_the_detector(classifier, blobs):
     X, y = blobs
     forest = IsolationForest(n_estimators=30, random_state=0).fit(X[y == 1])
     classifier.fit(X, y)
@@ -292,7 +290,7 @@ def test_it_says_what_the_detector_says(classifier, blobs):
         assert np.array_equal(getattr(classifier, name)(X), getattr(forest, name)(X))
 
 
-def test_it_is_a_binary_classifier_of_minus_one_and_one(classifier, blobs):
+def test_it_is_a_binary_classifier_with_classes_minus_1_and_1(classifier, blobs):
     assert is_classifier(classifier)
     assert classifier.fit(*blobs).classes_.tolist() == [-1, 1]
     assert classifier.n_features_in_ == 2
@@ -300,7 +298,7 @@ def test_it_is_a_binary_classifier_of_minus_one_and_one(classifier, blobs):
     assert classifier.score(X, y) == np.mean(classifier.predict(X) == y)
 
 
-def test_a_detector_without_score_samples_makes_a_classifier_without():
+def test_the_classifier_has_score_samples_only_if_the_detector_has_it():
     class Plain:
         def fit(self, X):
             return self
@@ -312,7 +310,7 @@ def test_a_detector_without_score_samples_makes_a_classifier_without():
     assert hasattr(NoveltyClassifier(IsolationForest()), "score_samples")
 
 
-def test_feature_names_are_the_detectors(classifier, blobs):
+def test_feature_names_are_those_of_the_detector(classifier, blobs):
     X, y = blobs
     table = pd.DataFrame(X, columns=["a", "b"])
     classifier.fit(table, pd.Series(y))
@@ -322,7 +320,7 @@ def test_feature_names_are_the_detectors(classifier, blobs):
         classifier.predict(table)
 
 
-def test_columns_are_counted_and_named_from_fit_on(classifier, blobs):
+def test_feature_attributes_exist_only_after_fit(classifier, blobs):
     X, y = blobs
     assert not hasattr(classifier, "n_features_in_")
     assert not hasattr(classifier, "feature_names_in_")
@@ -333,7 +331,7 @@ def test_columns_are_counted_and_named_from_fit_on(classifier, blobs):
     assert not hasattr(classifier, "feature_names_in_")
 
 
-def test_a_refit_without_names_forgets_them(classifier, blobs):
+def test_a_second_fit_replaces_the_feature_names(classifier, blobs):
     X, y = blobs
     classifier.fit(pd.DataFrame(X, columns=["a", "b"]), y).fit(X, y)
     assert not hasattr(classifier, "feature_names_in_")
@@ -343,7 +341,7 @@ def test_a_refit_without_names_forgets_them(classifier, blobs):
     assert classifier.n_features_in_ == 1
 
 
-def test_a_pickle_holds_what_was_fitted_and_a_clone_does_not(blobs):
+def test_a_pickle_keeps_fitted_attributes_and_a_clone_drops_them(blobs):
     X, y = blobs
     table = pd.DataFrame(X, columns=["a", "b"])
     forest = IsolationForest(n_estimators=5, random_state=0)
@@ -358,24 +356,24 @@ def test_a_pickle_holds_what_was_fitted_and_a_clone_does_not(blobs):
     assert not hasattr(fresh, "estimator_")
 
 
-def test_normal_rows_alone_are_enough(classifier, blobs):
+def test_the_classifier_can_be_fitted_on_normal_rows_only(classifier, blobs):
     X, y = blobs
     classifier.fit(X[y == 1], y[y == 1])
     assert classifier.classes_.tolist() == [-1, 1]
 
 
-def test_before_fit_it_says_so(classifier, blobs):
+def test_predict_before_fit_raises_not_fitted_error(classifier, blobs):
     with pytest.raises(NotFittedError):
         classifier.predict(blobs[0])
 
 
-def test_labels_that_are_not_its_own_are_refused(classifier, blobs):
+def test_the_classifier_refuses_boolean_labels(classifier, blobs):
     X, y = blobs
     with pytest.raises(ValueError, match=r"np.where\(is_anomaly, -1, 1\)"):
         classifier.fit(X, y == -1)
 
 
-def test_labels_may_be_numbered_where_it_is_said_that_they_are(blobs):
+def test_anomaly_label_0_accepts_labels_0_and_1(blobs):
     X, y = blobs
     forest = IsolationForest(n_estimators=30, random_state=0).fit(X[y == 1])
     classifier = NoveltyClassifier(clone(forest), anomaly_label=0)
@@ -386,12 +384,12 @@ def test_labels_may_be_numbered_where_it_is_said_that_they_are(blobs):
         assert np.array_equal(
             classifier.predict(X), np.where(forest.predict(X) == 1, *classes[::-1])
         )
-    # As a bag may be that has drawn no anomaly.
+    # A bootstrap sample may have no anomaly.
     classifier.fit(X[y == 1], numbered[y == 1])
     assert classifier.classes_.tolist() == [0, 1]
 
 
-def test_numbered_labels_are_refused_otherwise_with_a_way_out(classifier, blobs):
+def test_the_error_of_labels_0_and_1_names_anomaly_label(classifier, blobs):
     X, y = blobs
     with pytest.raises(ValueError, match=r"y holds \[0, 1\].*anomaly_label=0"):
         VotingClassifier([("only", classifier)]).fit(X, y)
@@ -401,12 +399,12 @@ def test_numbered_labels_are_refused_otherwise_with_a_way_out(classifier, blobs)
         NoveltyClassifier(IsolationForest(), anomaly_label=1).fit(X, y)
 
 
-def test_what_is_no_detector_is_refused(blobs):
+def test_an_estimator_without_decision_function_is_refused(blobs):
     with pytest.raises(ValueError, match="'estimator' parameter"):
         NoveltyClassifier(StandardScaler()).fit(*blobs)
 
 
-def test_it_is_cloned_set_and_pickled_as_estimators_are(classifier, blobs):
+def test_the_classifier_can_be_cloned_set_and_pickled(classifier, blobs):
     check_get_params_invariance("NoveltyClassifier", classifier)
     copy = clone(classifier).set_params(estimator__n_estimators=5).fit(*blobs)
     assert len(copy.estimator_.estimators_) == 5
@@ -415,7 +413,7 @@ def test_it_is_cloned_set_and_pickled_as_estimators_are(classifier, blobs):
     assert set(again.predict(blobs[0])) == {-1, 1}
 
 
-def test_a_tuned_threshold_finds_anomalies_better_than_the_detectors_own(blobs):
+def test_a_tuned_threshold_has_a_higher_f1_than_that_of_the_detector(blobs):
     X, y = blobs
     default = NoveltyClassifier(IsolationForest(random_state=0))
     tuned = TunedThresholdClassifierCV(default, scoring=outlier_f1_scorer)
@@ -426,28 +424,28 @@ def test_a_tuned_threshold_finds_anomalies_better_than_the_detectors_own(blobs):
     assert found[1] > found[0] + 0.1
 
 
-def test_a_sweep_of_thresholds_fits_once_a_fold_and_once_at_the_end(classifier, blobs):
-    Counting.n_fits = 0
+def test_tuning_a_threshold_fits_once_per_fold_and_once_at_the_end(classifier, blobs):
+    Recorder.n_fits = 0
     TunedThresholdClassifierCV(
         classifier, scoring=outlier_f1_scorer, thresholds=200, cv=3
     ).fit(*blobs)
-    assert Counting.n_fits == 3 + 1
+    assert Recorder.n_fits == 3 + 1
 
 
-def test_thresholds_of_a_frozen_detector_are_swept_without_a_fit(blobs):
+def test_tuning_the_threshold_of_a_frozen_detector_fits_nothing(blobs):
     X, y = blobs
-    detector = Counting(random_state=0).fit(X[y == 1])
-    Counting.n_fits = 0
+    detector = Recorder(random_state=0).fit(X[y == 1])
+    Recorder.n_fits = 0
     classifier = NoveltyClassifier(FrozenEstimator(detector))
     for tool in (
         TunedThresholdClassifierCV(classifier, scoring=outlier_f1_scorer),
         FixedThresholdClassifier(classifier, threshold=-0.05),
     ):
         assert set(tool.fit(X, y).predict(X)) == {-1, 1}
-    assert Counting.n_fits == 0
+    assert Recorder.n_fits == 0
 
 
-def test_a_fixed_threshold_is_where_it_says(classifier, blobs):
+def test_a_fixed_threshold_is_compared_with_the_decision_function(classifier, blobs):
     X, y = blobs
     fixed = FixedThresholdClassifier(
         classifier, threshold=-0.1, response_method="decision_function"
@@ -466,7 +464,7 @@ def test_calibrated_probabilities_are_higher_for_anomalies(method, classifier, b
     assert probability.mean() == pytest.approx(1 / 11, abs=0.03)
 
 
-def test_it_takes_a_pipeline_and_our_own_detectors(blobs):
+def test_a_pipeline_with_a_detector_of_this_package_can_be_the_estimator(blobs):
     X, y = blobs
     detector = AnoGANDetector(max_iter=60, hidden_layer_sizes=(16,), random_state=0)
     pipeline = make_pipeline(StandardScaler(), detector)
@@ -479,29 +477,18 @@ def test_it_takes_a_pipeline_and_our_own_detectors(blobs):
 
 
 @pytest.mark.parametrize("value", [[[1], [1, 2]], sparse.eye(3).tocsr()])
-def test_a_fit_parameter_of_any_kind_passes_through(value):
-    class Keeps(IsolationForest):
-        def fit(self, X, y=None, given=None):
-            self.given_ = given
-            return super().fit(X)
-
+def test_a_fit_parameter_of_another_length_is_passed_as_it_is(value):
     X, y = np.random.RandomState(0).normal(size=(20, 2)), np.repeat([1, -1], 10)
-    classifier = NoveltyClassifier(Keeps(n_estimators=5)).fit(X, y, given=value)
-    assert classifier.estimator_.given_ is value
+    classifier = NoveltyClassifier(KeywordRecorder()).fit(X, y, given=value)
+    assert classifier.estimator_.keywords_["given"] is value
 
 
-def test_weights_are_routed_to_the_detector():
+def test_sample_weight_is_routed_to_the_detector():
     X = np.random.RandomState(0).normal(size=(60, 2))
     X[40:] += 5
     y, weight = np.repeat([1, -1], [40, 20]), np.arange(1.0, 61.0)
-
-    class Weighed(IsolationForest):
-        def fit(self, X, y=None, sample_weight=None):
-            self.given_ = sample_weight
-            return super().fit(X)
-
     with config_context(enable_metadata_routing=True):
-        inner = Weighed(n_estimators=5).set_fit_request(sample_weight=True)
+        inner = Recorder(n_estimators=5).set_fit_request(sample_weight=True)
         scorer = make_scorer(
             outlier_roc_auc_score, response_method="decision_function"
         ).set_score_request(sample_weight=False)
@@ -516,4 +503,4 @@ def test_weights_are_routed_to_the_detector():
             return_indices=True,
         )
     for fitted, at in zip(found["estimator"], found["indices"]["train"], strict=True):
-        assert np.array_equal(fitted.estimator_.given_, weight[at])
+        assert np.array_equal(fitted.estimator_.weights_, weight[at])

@@ -1,4 +1,4 @@
-"""Detectors among scikit-learn's pipelines, ensembles, searches and displays."""
+"""Detectors in scikit-learn's pipelines, ensembles, searches and displays."""
 
 import warnings
 from itertools import pairwise
@@ -45,7 +45,7 @@ from skanogan.model_selection import NoveltyClassifier, NoveltyKFold
 
 @pytest.fixture
 def table():
-    """160 normal rows of four columns and 20 that differ in the last two."""
+    """160 normal rows of four columns, and 20 anomalies that differ in the last two."""
     rng = np.random.RandomState(0)
     X = rng.normal(size=(180, 4))
     X[-20:, 2:] += 4
@@ -61,7 +61,7 @@ def detector(make_detector):
 
 @pytest.fixture
 def member(detector):
-    """A detector as a classifier of an ensemble."""
+    """A detector as a member of an ensemble of classifiers."""
     return NoveltyClassifier(detector, anomaly_label=0)
 
 
@@ -92,7 +92,9 @@ def by_components():
 
 
 @pytest.mark.parametrize("prepare", [by_columns, by_union, by_cube_root, by_components])
-def test_a_pipeline_scores_what_its_last_step_is_given(prepare, detector, table):
+def test_a_pipeline_scores_as_its_detector_on_transformed_rows(
+    prepare, detector, table
+):
     X, y = table
     if prepare is by_columns:
         X = pd.DataFrame(X, columns=list("abcd")).assign(k=np.arange(len(X)) % 3)
@@ -106,7 +108,7 @@ def test_a_pipeline_scores_what_its_last_step_is_given(prepare, detector, table)
     assert outlier_roc_auc_scorer(pipeline, X, y) > 0.9
 
 
-def test_a_search_reaches_all_steps_of_a_pipeline(detector, table):
+def test_a_grid_search_sets_parameters_of_all_steps_of_a_pipeline(detector, table):
     X, y = table
     pipeline = make_pipeline(StandardScaler(), PCA(), detector)
     search = GridSearchCV(
@@ -121,7 +123,7 @@ def test_a_search_reaches_all_steps_of_a_pipeline(detector, table):
     assert np.array_equal(search.decision_function(X), best.decision_function(X))
 
 
-def test_transformers_may_hand_on_pandas(detector, table):
+def test_pandas_output_of_transformers_gives_the_same_scores(detector, table):
     X, y = table
     named = pd.DataFrame(X, columns=list("abcd"))
     pipeline = make_pipeline(StandardScaler(), detector)
@@ -136,7 +138,7 @@ def test_transformers_may_hand_on_pandas(detector, table):
 # Ensembles ----------------------------------------------------------------------
 
 
-def test_an_ensemble_over_seeds_scores_by_the_mean_of_its_members(member, table):
+def test_a_bag_of_seeds_decides_by_the_mean_of_its_members(member, table):
     X, y = table
     ensemble = BaggingClassifier(member, 3, bootstrap=False, random_state=0).fit(X, y)
     seeds = [e.estimator.random_state for e in ensemble.estimators_]
@@ -162,14 +164,14 @@ ENSEMBLES = {
 
 
 @pytest.mark.parametrize("kind", ENSEMBLES)
-def test_ensembles_of_scikit_learn_take_detectors_as_members(kind, member, table):
+def test_ensembles_of_scikit_learn_accept_detectors_as_members(kind, member, table):
     X, y = table
     ensemble = ENSEMBLES[kind](member).fit(X, y)
     assert ensemble.classes_.tolist() == [-1, 1]
     assert outlier_f1_score(y, ensemble.predict(X)) > 0.7
 
 
-def test_decisions_are_predicted_across_folds(member, table):
+def test_cross_val_predict_returns_the_decisions_of_each_fold(member, table):
     X, y = table
     cv = StratifiedKFold(3)
     found = cross_val_predict(member, X, y, cv=cv, method="decision_function")
@@ -182,7 +184,7 @@ def test_decisions_are_predicted_across_folds(member, table):
 # Searches and inspection --------------------------------------------------------
 
 
-def test_several_scorers_measure_one_cross_validation(detector, table):
+def test_cross_validate_accepts_several_scorers(detector, table):
     X, y = table
     scoring = {
         "auroc": outlier_roc_auc_scorer,
@@ -210,7 +212,7 @@ def test_several_scorers_measure_one_cross_validation(detector, table):
 
 @pytest.fixture
 def line():
-    """160 normal rows along a line, and 20 that are as far apart in all directions."""
+    """160 normal rows along a line, and 20 anomalies spread in all directions."""
     rng = np.random.RandomState(0)
     X = rng.normal(size=(180, 1)) * [1, 1, 1, -1] + rng.normal(0, 0.2, size=(180, 4))
     X[-20:] = rng.normal(size=(20, 4))
@@ -219,18 +221,18 @@ def line():
 
 @pytest.fixture
 def auto_encoder(make_ocgan):
-    """A detector that knows nothing of a line before some tens of updates."""
+    """A detector that needs some tens of updates to learn the line."""
     return make_ocgan(
         latent_discriminator=False,
         visual_discriminator=False,
-        mining=False,
+        n_mining_steps=0,
         anomaly_score="reconstruction",
         latent_dim=2,
         learning_rate=1e-2,
     )
 
 
-def test_halving_spends_updates_on_the_better_candidates(auto_encoder, line):
+def test_halving_gives_more_updates_to_the_better_candidates(auto_encoder, line):
     spent = []
 
     def scorer(fitted, X, y):
@@ -251,7 +253,7 @@ def test_halving_spends_updates_on_the_better_candidates(auto_encoder, line):
         return_train_score=False,
         random_state=0,
     ).fit(*line)
-    # Four candidates, then two, then one, on two folds
+    # Four candidates, then two, then one, each on two folds.
     assert spent == [(10, 10)] * 8 + [(20, 20)] * 4 + [(40, 40)] * 2
     rounds = [{}, {}, {}]
     for at, params, score in zip(
@@ -265,9 +267,9 @@ def test_halving_spends_updates_on_the_better_candidates(auto_encoder, line):
     assert set(rounds[1]) == {(1e-2, 1), (1e-2, 2)}
 
 
-def test_a_parameter_is_varied_along_a_validation_curve(auto_encoder, line):
+def test_a_validation_curve_equals_separate_cross_validations(auto_encoder, line):
     with warnings.catch_warnings():
-        # It asks for scores of the rows that were trained on, which are all normal.
+        # A validation curve also scores the training rows, which are all normal.
         warnings.simplefilter("ignore", UndefinedMetricWarning)
         _, found = validation_curve(
             auto_encoder,
@@ -289,7 +291,9 @@ def test_a_parameter_is_varied_along_a_validation_curve(auto_encoder, line):
 
 
 @pytest.mark.parametrize("named", [False, True])
-def test_the_columns_that_matter_are_the_important_ones(detector, table, named):
+def test_permutation_importance_finds_the_columns_of_the_anomalies(
+    detector, table, named
+):
     X, y = table
     if named:
         X = pd.DataFrame(X, columns=list("abcd"))
@@ -317,7 +321,7 @@ def test_the_columns_that_matter_are_the_important_ones(detector, table, named):
     ],
     ids=["detector", "pipeline", "conformal"],
 )
-def test_a_boundary_is_drawn_from_what_the_detector_says(
+def test_a_decision_boundary_shows_the_output_of_the_detector(
     wrap, method, detector, table, axes
 ):
     X, y = table
@@ -326,13 +330,13 @@ def test_a_boundary_is_drawn_from_what_the_detector_says(
         fitted, X[:, 2:], grid_resolution=7, response_method=method, ax=axes
     )
     grid = np.column_stack([display.xx0.ravel(), display.xx1.ravel()])
-    # Other rows of a batch change a score in its last digits.
+    # The other rows of a batch change the last digits of a score.
     np.testing.assert_allclose(
         display.response.ravel(), getattr(fitted, method)(grid), rtol=1e-9
     )
 
 
-def test_curves_are_drawn_of_a_detector_as_a_classifier(detector, table, axes):
+def test_curves_can_be_drawn_from_a_novelty_classifier(detector, table, axes):
     X, y = table
     classifier = NoveltyClassifier(detector).fit(X, y)
     decision = classifier.decision_function(X)
@@ -346,7 +350,7 @@ def test_curves_are_drawn_of_a_detector_as_a_classifier(detector, table, axes):
     )
 
 
-def test_curves_are_drawn_from_the_scores_of_a_detector(detector, table, axes):
+def test_curves_can_be_drawn_from_decisions(detector, table, axes):
     X, y = table
     decision = detector.fit(X, y).decision_function(X)
     roc = RocCurveDisplay.from_predictions(y, -decision, pos_label=-1, ax=axes)
@@ -362,9 +366,9 @@ def test_curves_are_drawn_from_the_scores_of_a_detector(detector, table, axes):
 @pytest.mark.skipif(
     not hasattr(RocCurveDisplay, "from_cv_results"), reason="scikit-learn >= 1.7"
 )
-def test_a_curve_is_drawn_of_each_fold(detector, table, axes):
+def test_a_curve_can_be_drawn_for_each_fold(detector, table, axes):
     X, y = table
-    # Not of NoveltyKFold, whose folds leave rows out: scikit-learn wants them all.
+    # scikit-learn requires folds that hold all rows. Those of NoveltyKFold do not.
     found = cross_validate(
         NoveltyClassifier(detector),
         X,

@@ -58,6 +58,8 @@ def make(cls, **parameters):
         wanted["start"] = "random"
     if "mining" in names and wanted.get("n_mining_steps") == 0:
         wanted |= {"mining": False, "n_mining_steps": 5}
+    if "classifier_filters" in names:
+        wanted["classifier_filters"] = wanted["n_filters"]
     for new, old in RENAMED.items():
         if new in wanted and new not in names:
             wanted[old] = wanted.pop(new)

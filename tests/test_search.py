@@ -11,10 +11,10 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-import skanogan._base
-import skanogan._trainings
+import skanogan._training.run
+import skanogan.detectors._base
 from skanogan import AnoGANDetector, FAnoGANDetector, OCGANDetector
-from skanogan._threads import threads_beside_others
+from skanogan._runtime.threads import threads_beside_others
 from skanogan.metrics import outlier_f1_scorer, outlier_roc_auc_scorer
 from skanogan.model_selection import NoveltyKFold
 
@@ -82,7 +82,7 @@ SEARCHES = {
     ),
     "OCGAN, digits": (
         digits,
-        search(OCGANDetector(mining=False, **CHEAP), {"latent_dim": [4, 8]}),
+        search(OCGANDetector(n_mining_steps=0, **CHEAP), {"latent_dim": [4, 8]}),
     ),
     "f-AnoGAN, digits": (
         digits,
@@ -122,7 +122,7 @@ def test_two_jobs_find_what_one_finds_to_the_bit(name):
 def threads_taken(monkeypatch):
     """Of torch, by each training and each scoring of this process."""
     taken = {"training": [], "scoring": []}
-    train, score = skanogan._trainings.train, skanogan.models.AnoGAN.score
+    train, score = skanogan._training.run.train, skanogan.models.AnoGAN.score
 
     def training(*args, **kwargs):
         taken["training"].append(torch.get_num_threads())
@@ -132,7 +132,7 @@ def threads_taken(monkeypatch):
         taken["scoring"].append(torch.get_num_threads())
         return score(self, x)
 
-    monkeypatch.setattr(skanogan._trainings, "train", training)
+    monkeypatch.setattr(skanogan._training.run, "train", training)
     monkeypatch.setattr(skanogan.models.AnoGAN, "score", scoring)
     return taken
 
@@ -190,7 +190,7 @@ def test_one_job_takes_the_threads_there_are(threads_taken, make_detector):
 
 @pytest.mark.usefixtures("four")
 def test_a_failed_fit_gives_its_threads_back(monkeypatch, make_detector, blob):
-    monkeypatch.setattr(skanogan._base, "threshold", lambda *_: 1 / 0)
+    monkeypatch.setattr(skanogan.detectors._base, "threshold", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         make_detector().fit(blob)
     assert torch.get_num_threads() == 4

@@ -1,6 +1,6 @@
-"""What a user writes, as a strict type checker sees it: part of `make types`.
+"""The code of a user, for a strict type checker (`make types`).
 
-Never run: mypy reads it, and reports an ``ignore`` of an error that is none.
+It is never run. mypy also reports each ``ignore`` that is not needed.
 """
 
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     X = np.zeros((40, 3))
     y = np.repeat([1, -1], [36, 4])
 
-    # A fit keeps its class, so that what follows in a chain is known.
+    # `fit` returns the class of the detector, so that calls can be chained.
     detector = assert_type(AnoGANDetector(max_iter=5).fit(X), AnoGANDetector)
     assert_type(FAnoGANDetector(device="cpu").fit(X, y), FAnoGANDetector)
     assert_type(OCGANDetector(latent_dim=4).fit(X), OCGANDetector)
@@ -46,7 +46,8 @@ if TYPE_CHECKING:
     for train, test in NoveltyKFold(2).split(X, y):
         assert_type((train, test), tuple[np.ndarray, np.ndarray])
 
-    # Mistakes that a checker is to catch before a fit does.
+    # Mistakes that the type checker must report.
     AnoGANDetector(max_iters=5)  # type: ignore[call-arg]
     AnoGANDetector(5)  # type: ignore[call-arg, arg-type]
-    OCGANDetector(mining="yes")  # type: ignore[arg-type]
+    OCGANDetector(n_mining_steps="five")  # type: ignore[arg-type]
+    AnoGANDetector(start="random")  # type: ignore[call-arg]

@@ -1,5 +1,7 @@
-"""Detectors and trainings in files: written in one step, opened without trust.
+"""Detectors in files: written in one step, loaded without trust.
 
-`detectors` is `detector.save` and `skanogan.load`; `checkpoint` a training under way.
-Both are `model_file`s: a `description` of JSON `values`, and tensors.
+`saving` and `loading` go through detectors and the detectors within them. `description`
+holds the entries and limits of a file, `values` parameters and attributes as JSON,
+`model_tensors` and `parts` the model, `model_file` the container, `files` the writing,
+and `registry` the classes that `load` knows.
 """

@@ -1,270 +1,201 @@
-"""A detector without its model: parameters and fitted attributes, to JSON and back."""
+"""What a file says of a detector, and the limits of what it may say."""
 
+import inspect
 import math
 import os
-from collections.abc import Callable
 from typing import Any, ClassVar, get_origin, get_type_hints
 
 import sklearn
 import torch
-from torch import nn
 
-from skanogan._base import BaseDetector
-from skanogan._compat import CALLBACK_ATTRIBUTES, CALLBACKS
-from skanogan._persistence.values import Network, decoded, encoded, matches
+from skanogan._persistence.values import matches
+from skanogan._version import __version__
 from skanogan.exceptions import ModelFileError
-from skanogan.utils.discovery import all_detectors
 
 __all__ = [
-    "NetworkOrFactory",
+    "DEEPEST",
+    "DETECTOR",
+    "FILE",
+    "FORMAT",
+    "MODEL",
+    "attribute_types",
+    "check_attributes",
     "check_entries",
-    "described",
-    "detector_from",
-    "other_versions",
-    "short",
+    "check_lengths",
+    "check_names",
+    "has_model",
+    "parameter_names",
+    "place_names",
+    "refusal",
+    "shortened",
+    "version_difference",
+    "versions",
 ]
 
-FORMAT = 1
-"""Counts the changes of what a description holds."""
+FORMAT = 2
+"""Number of the present format of descriptions."""
 
-ENTRIES = {
-    "format": int,
-    "detector": str,
-    "versions": dict[str, str],
+FILE = {"format": int, "versions": dict[str, str], "detector": dict}
+"""Entries of a description, with their types."""
+
+DETECTOR = {
+    "class": str,
     "parameters": dict,
-    "attributes": dict,
-    "dtype": str,
-    "parts": dict[str, str],
-    "numbers": dict[str, float],
+    "attributes": dict | None,
+    "model": dict | None,
 }
-"""Of a description."""
+"""Entries of a detector. An unfitted one has no attributes."""
 
-ALWAYS_FITTED = {
-    "offset_",
-    "history_",
-    "n_iter_",
-    "n_features_in_",
-    "image_shape_",
-    "_sample_shape",
-}
-"""Attributes without which nothing scores."""
+MODEL = {"dtype": str, "parts": dict[str, str], "numbers": dict[str, float]}
+"""Entries of a model."""
+
+DEEPEST = 5
+"""Largest number of detectors that are nested in each other."""
 
 LONGEST = 256
-"""Most entries of a parameter: layers are made one after the other."""
+"""Largest number of entries of a parameter. Layers are made one after the other."""
 
-NetworkOrFactory = nn.Module | Callable[[], nn.Module]
+OPTIONAL = {"feature_names_in_"}
+"""Attributes that a fit sets for some data only."""
 
 
-def described(detector: BaseDetector) -> dict[str, Any]:
-    """What a file says of a fitted detector, the model left to others.
+def check_entries(found: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Refuse a part of a description with missing, unknown or ill-typed entries.
 
-    Raises
-    ------
-    TypeError
-        If something can be stored by pickle only.
+    `expected` is `FILE`, `DETECTOR` or `MODEL`. The message of the error names them.
     """
-    places = _places(type(detector))
-    parameters = {
-        key: value
-        for key, value in detector.get_params(deep=False).items()
-        if key not in places
-    }
-    _check_lengths(parameters)
-    attributes = {
-        key: encoded(value, key) for key, value in _attributes(detector).items()
-    }
-    try:
-        read = {key: decoded(value) for key, value in attributes.items()}
-        _check_attributes(type(detector), read)
-    except ModelFileError as error:
-        name = type(detector).__name__
-        raise TypeError(f"load would refuse this {name}. {error}") from error
-    return {
-        "format": FORMAT,
-        "detector": type(detector).__name__,
-        "versions": _versions(),
-        "parameters": {
-            key: encoded(value, f"{key}={value!r}") for key, value in parameters.items()
-        },
-        "attributes": attributes,
-    }
-
-
-def check_entries(description: dict[str, Any]) -> None:
-    """Refuse a description that lacks an entry, or has one of another type."""
-    found = description.get("format")
-    if isinstance(found, int) and found > FORMAT:
+    number = found.get("format")
+    if expected is FILE and isinstance(number, int) and number > FORMAT:
         raise ModelFileError(
-            f"It is of format {found}, and this skanogan reads {FORMAT}: update it."
+            f"It has format {number}, and this skanogan reads format {FORMAT}. Update "
+            "skanogan."
         )
-    if set(description) != set(ENTRIES):
-        wrong = sorted(set(description) ^ set(ENTRIES))
-        raise _refusal(f"Of its entries, {wrong} are missing or unknown.")
-    for key, hint in ENTRIES.items():
-        if not matches(description[key], hint):
-            raise _refusal(f"Its entry {key!r} is not of the type {hint}.")
-    if found != FORMAT:
-        raise _refusal(f"Its format, {found}, is unknown.")
+    if set(found) != set(expected):
+        wrong = sorted(set(found) ^ set(expected))
+        raise refusal(f"Its entries {wrong} are missing or unknown.")
+    for key, hint in expected.items():
+        if not matches(found[key], hint):
+            raise refusal(f"Its entry {key!r} is not of the type {hint}.")
+    if expected is FILE and number != FORMAT:
+        raise refusal(f"It has format {number}, which this skanogan does not read.")
 
 
-def detector_from(
-    description: dict[str, Any], networks: dict[str, NetworkOrFactory]
-) -> BaseDetector:
-    """The detector without its model.
-
-    Parameters
-    ----------
-    description : dict
-        That has passed `check_entries`.
-    networks : dict of str to Module or callable
-        For the parameters that are networks of the user's.
-
-    Raises
-    ------
-    ModelFileError
-        If it says what no fitted detector could.
+def check_names(detector_class: type, attributes: dict[str, Any]) -> None:
+    """Raise ValueError for fitted attributes of other names than the class
+    annotates.
     """
-    name = description["detector"]
-    detector_class = dict(all_detectors()).get(name)
-    if detector_class is None:
-        raise _refusal(f"{name!r} is not a detector of this skanogan.")
-    try:
-        parameters, attributes = (
-            {key: decoded(value) for key, value in description[kind].items()}
-            for kind in ("parameters", "attributes")
-        )
-    except (ValueError, RecursionError) as error:
-        raise _refusal(f"A value of it cannot be read: {short(error)}.") from error
-    expected = set(detector_class().get_params()) - _places(detector_class)
-    if set(parameters) != expected:
-        wrong = sorted(expected ^ set(parameters))
-        raise _refusal(
-            f"Of the parameters of {name}, {wrong} are in the file or in this "
-            "skanogan, but not in both."
-        )
-    own = {key for key, value in parameters.items() if isinstance(value, Network)}
-    for key in sorted(own):
-        parameters[key] = _network(key, parameters[key].name, networks.get(key))
-    if unused := sorted(set(networks) - own):
-        raise ModelFileError(f"It takes no {' and no '.join(unused)}: leave it out.")
-    detector: BaseDetector = detector_class(**parameters)
-    try:
-        _check_lengths(parameters)
-        detector._validate_params()
-    except Exception as error:
-        raise _refusal(f"A parameter is not valid. {short(error)}") from error
-    _check_attributes(detector_class, attributes)
-    detector.__dict__.update(attributes)
-    return detector
+    types = attribute_types(detector_class)
+    # A value in the class is a default, which a fit need not set.
+    needed = {key for key in types if not hasattr(detector_class, key)} - OPTIONAL
+    if not needed <= set(attributes) <= set(types):
+        wrong = needed - set(attributes) | set(attributes) - set(types)
+        raise ValueError(f"The attributes {sorted(wrong)} are missing or unknown.")
 
 
-def _network(key: str, name: str, given: NetworkOrFactory | None) -> nn.Module:
-    if given is None:
-        raise ModelFileError(
-            f"Its {key} is a network of your own ({name}), of which the file has the "
-            f"weights and not the code: use load(path, {key}=...) with the module, or "
-            "with a function that makes it."
-        )
-    network = given if isinstance(given, nn.Module) else given()
-    if not isinstance(network, nn.Module):
-        raise TypeError(
-            f"{key} makes a {type(network).__name__}: a torch.nn.Module was expected."
-        )
-    return network
+def check_attributes(detector_class: type, attributes: dict[str, Any]) -> None:
+    """Raise ValueError for fitted attributes of other names, types or shapes.
 
-
-def _check_attributes(
-    detector_class: type[BaseDetector], attributes: dict[str, Any]
-) -> None:
-    hints = _hints(detector_class)
-    if not ALWAYS_FITTED <= set(attributes) <= set(hints):
-        wrong = ALWAYS_FITTED - set(attributes) | set(attributes) - set(hints)
-        raise _refusal(f"Attributes {sorted(wrong)} are missing or unknown.")
+    The annotations of the class declare them. The message names the attribute.
+    """
+    check_names(detector_class, attributes)
+    types = attribute_types(detector_class)
     for key, value in attributes.items():
-        if not matches(value, hints[key]):
-            raise _refusal(f"{key} is not of the type {hints[key]}.")
-    n_features = attributes["n_features_in_"]
-    shapes = [attributes["_sample_shape"], attributes["image_shape_"] or (n_features,)]
+        if not matches(value, types[key]):
+            raise ValueError(f"{key} is not of the type {types[key]}.")
+    _check_shapes(attributes)
+
+
+def _check_shapes(attributes: dict[str, Any]) -> None:
+    n_features = attributes.get("n_features_in_")
+    if n_features is None:
+        return
+    shapes = [(n_features,)]
+    for key in ("_sample_shape", "image_shape_"):
+        shapes += [attributes[key]] if attributes.get(key) is not None else []
     names = attributes.get("feature_names_in_")
     if (
         any(min(shape, default=0) < 1 for shape in shapes)
         or any(math.prod(shape) != n_features for shape in shapes)
-        or (names is not None and len(names) != n_features)
+        or (names is not None and (names.dtype != object or len(names) != n_features))
     ):
-        raise _refusal(f"Shapes in it are not those of {n_features} features.")
-
-
-def _refusal(reason: str) -> ModelFileError:
-    return ModelFileError(
-        f"{_cut(reason)} Take an undamaged copy, or open it with the skanogan that "
-        "wrote it."
-    )
-
-
-def _check_lengths(parameters: dict[str, Any]) -> None:
-    for key, value in parameters.items():
-        if isinstance(value, (tuple, list)) and len(value) > LONGEST:
-            raise ValueError(f"{key} has {len(value)} entries: {LONGEST} are allowed.")
-
-
-def _attributes(detector: BaseDetector) -> dict[str, Any]:
-    """What `fit` has set, but for the model and its device."""
-    parameters = detector.get_params(deep=False)
-    left_out = {*parameters, "model_", "device_", CALLBACKS, *CALLBACK_ATTRIBUTES}
-    found = {key: v for key, v in vars(detector).items() if key not in left_out}
-    if unknown := sorted(set(found) - set(_hints(type(detector)))):
-        raise TypeError(
-            f"{type(detector).__name__} has attributes that are none of its own: "
-            f"{unknown}. Delete them, or use joblib.dump."
+        raise ValueError(
+            f"Its shapes and names are not those of rows of {n_features} features."
         )
-    return found
 
 
-def _hints(detector_class: type[BaseDetector]) -> dict[str, Any]:
-    """Fitted attributes and their types, as the class annotates them."""
-    parameters = {*detector_class().get_params(), "model_", "device_"}
+def attribute_types(detector_class: type) -> dict[str, Any]:
+    """Return the fitted attributes that a class annotates, with their types.
+
+    The model and its device are left out, because a file holds them in another way.
+    """
+    others = {*parameter_names(detector_class), "model_", "device_"}
     return {
         key: hint
         for key, hint in get_type_hints(detector_class).items()
-        if key not in parameters and get_origin(hint) is not ClassVar
+        if key not in others
+        and (key.endswith("_") or key.startswith("_"))
+        and get_origin(hint) is not ClassVar
     }
 
 
-def _places(detector_class: type[BaseDetector]) -> set[str]:
-    """Parameters that name a place on this machine, which no file is to choose.
+def has_model(detector_class: type) -> bool:
+    """Whether a fit of this class trains a `Model`."""
+    return "model_" in get_type_hints(detector_class)
 
-    A folder of pickles, or a file to write to. They have their defaults once loaded.
+
+def parameter_names(detector_class: type) -> set[str]:
+    """Return the names of the parameters of a class."""
+    return set(inspect.signature(detector_class).parameters)
+
+
+def place_names(detector_class: Any) -> set[str]:
+    """Return the parameters that name a place on this machine.
+
+    They name a folder of pickles or a file to write to, which a file from elsewhere
+    must not choose. A loaded detector has their defaults.
     """
     constraints = detector_class._parameter_constraints
     return {key for key, kinds in constraints.items() if os.PathLike in kinds}
 
 
-def _versions() -> dict[str, str]:
-    import skanogan  # which is not complete when this file is read
+def check_lengths(parameters: dict[str, Any]) -> None:
+    """Raise ValueError if a parameter has more than `LONGEST` entries."""
+    for key, value in parameters.items():
+        if isinstance(value, (tuple, list)) and len(value) > LONGEST:
+            raise ValueError(
+                f"{key} has {len(value)} entries. At most {LONGEST} are allowed."
+            )
 
+
+def versions() -> dict[str, str]:
+    """Return the versions that a file records."""
     return {
-        "skanogan": skanogan.__version__,
+        "skanogan": __version__,
         "scikit-learn": sklearn.__version__,
         # Without the build, such as +cpu: a detector moves between machines.
         "torch": str(torch.__version__).partition("+")[0],
     }
 
 
-def short(error: Exception) -> str:
-    """What an error says, within bounds."""
-    return _cut(str(error))
-
-
-def _cut(text: str) -> str:
-    # Values and names of a file may be megabytes long.
-    return text if len(text) <= 500 else f"{text[:500]}..."
-
-
-def other_versions(written: dict[str, str]) -> str:
-    """What to say of the versions that wrote a file, if they are not these."""
-    here = _versions()
+def version_difference(written: dict[str, str]) -> str:
+    """Describe the versions that wrote a file, or return "" if they are the same."""
+    here = versions()
     if written == here:
         return ""
     before = ", ".join(f"{name} {written.get(name, '?')[:30]}" for name in here)
     now = ", ".join(f"{name} {version}" for name, version in here.items())
-    return f"It was written with {before}; here are {now}."
+    return f"The file was written with {before}. This is {now}."
+
+
+def refusal(reason: str) -> ModelFileError:
+    """Make the error for a file that holds what no `save` writes."""
+    return ModelFileError(
+        f"{shortened(reason)} Use an undamaged copy, or the version of skanogan that "
+        "wrote the file."
+    )
+
+
+def shortened(text: object) -> str:
+    """Cut a text, because values and names of a file may be megabytes long."""
+    text = str(text)
+    return text if len(text) <= 500 else f"{text[:500]}..."

@@ -1,4 +1,4 @@
-"""Files that are written as a whole or not at all."""
+"""Write a file as a whole or not at all."""
 
 import contextlib
 import os
@@ -11,33 +11,22 @@ __all__ = ["write_atomically"]
 
 
 def write_atomically(path: "str | os.PathLike[str]", content: bytes) -> None:
-    """Put a file in its place in one step.
+    """Write a file in one step.
 
-    Written beside its place, brought to the disk, and then renamed: whoever opens the
-    path, at any moment and after any failure, finds the old content or the new one. A
-    link is followed, and the permissions of a file that was there are kept.
-
-    Parameters
-    ----------
-    path : str or path
-        In a folder that is there.
-    content : bytes
-
-    Raises
-    ------
-    OSError
-        If the disk is full, or the folder is missing or may not be written to. What
-        was at `path` before is still there, and nothing is left beside it. Only a
-        process that is killed leaves a ``.part`` file behind.
+    The content is written beside the file, flushed to the disk, and then renamed: at
+    any moment, the path has the old content or the new one. A link is followed, and the
+    permissions of an existing file are kept. On OSError the old content is unchanged.
+    Only a process that is killed leaves a ``.part`` file behind.
     """
     target = Path(os.path.realpath(path))
     if not target.parent.is_dir():
         raise FileNotFoundError(
-            f"{os.fspath(path)!r} is in a folder that is not there: make it first."
+            f"{os.fspath(path)!r} is in a folder that does not exist. Make the folder "
+            "first."
         )
     part = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
     with _removed_on_failure(part):
-        # A file of that name would be an error, and a link not followed.
+        # O_EXCL: an existing file is an error, and a link is not followed.
         flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
         with open(os.open(part, flags, 0o666), "wb") as file:
             file.write(content)

@@ -1,10 +1,10 @@
-"""The file of a detector: bytes to a description and tensors, and back.
+"""The container of a detector: a description and tensors to bytes, and back.
 
-A safetensors file, whose one entry of metadata is a description in JSON. The first
-thing in it is a SHA-256 of the whole file, taken with zeros in its own place: a bit
-that changes anywhere is noticed. That is against damage. Whoever alters a file on
-purpose can also write the digest that belongs to it; what is read is therefore taken
-for numbers and text, and nothing else.
+The container is a safetensors file. Its metadata has one entry, a description in JSON,
+which begins with a SHA-256 digest of the whole file. The digest is computed with zeros
+in its own place. It detects damage: a changed bit anywhere in the file is noticed. It
+does not detect forgery, because a forger can compute the digest as well. The content is
+therefore read as numbers and text only.
 """
 
 import hashlib
@@ -23,45 +23,31 @@ from skanogan.exceptions import ModelFileError
 __all__ = ["HEADER_BYTES", "pack", "read", "seal", "unpack"]
 
 HEADER_BYTES = 8 * 2**20
-"""Most that names, shapes and the description may take: 100,000 columns with names of
-40 letters, or 50,000 tensors. It bounds what is parsed before anything is compared."""
+"""Largest size of names, shapes and the description. 100,000 columns with names of 40
+letters fit, or 50,000 tensors. It bounds what is parsed before anything is compared."""
 
 KEY = "skanogan"
-"""The one entry of the metadata."""
+"""The only entry of the metadata."""
 
 START = rb'{"__metadata__":{"skanogan":"{\"sha256\":\"'
-"""Of the header, after the eight bytes of its length and before the digest."""
+"""The header between the eight bytes of its length and the digest."""
 
 DIGEST = slice(8 + len(START), 8 + len(START) + 64)
 
 NO_DIGEST = b"0" * 64
 
 LARGEST = 2**63
-"""Of integers in the description."""
+"""Integers of the description lie below it."""
 
-DAMAGED = "Take an undamaged copy, or save the detector again."
+DAMAGED = "Use an undamaged copy, or save the detector again."
 
 
 def pack(description: dict[str, Any], tensors: dict[str, Tensor]) -> bytes:
-    """The bytes of a file.
+    """Make the bytes of a file from a description (for JSON) and tensors.
 
-    Parameters
-    ----------
-    description : dict
-        Of what JSON knows.
-    tensors : dict of str to Tensor
-        By name, on any device. They are copied: torch may let them share memory, which
-        the format does not know.
-
-    Returns
-    -------
-    content : bytes
-        The same for the same description and tensors.
-
-    Raises
-    ------
-    ValueError
-        If a number is not finite, or the names are more than `HEADER_BYTES`.
+    The bytes are the same for the same input. Tensors are copied, because the format
+    does not know tensors that share memory. ValueError is raised if a number is not
+    finite, or names and description are longer than `HEADER_BYTES`.
     """
     whole = {"sha256": NO_DIGEST.decode(), **description}
     text = json.dumps(whole, allow_nan=False, separators=(",", ":"))
@@ -72,32 +58,24 @@ def pack(description: dict[str, Any], tensors: dict[str, Tensor]) -> bytes:
     content = safetensors.torch.save(alone, {KEY: text})
     if _header_length(content) > HEADER_BYTES:
         raise ValueError(
-            f"The names of columns and tensors take more than {HEADER_BYTES} bytes, "
-            "which skanogan.load would not read: give the columns shorter names."
+            f"The names of columns and tensors take {_header_length(content)} bytes. "
+            f"At most {HEADER_BYTES} are allowed. Give the columns shorter names."
         )
     return seal(content)
 
 
 def seal(content: bytes) -> bytes:
-    """The same file with the digest that belongs to it."""
+    """Return the file with the digest of its content."""
     return b"".join(
         (content[: DIGEST.start], _digest(content), memoryview(content)[DIGEST.stop :])
     )
 
 
 def read(path: "str | os.PathLike[str]") -> bytes:
-    """The content of a file, unless its first bytes are those of another thing.
-
-    Raises
-    ------
-    ModelFileError
-        If they are.
-    OSError
-        If there is no such file, or it may not be read.
-    """
-    # A pipe would keep us waiting for whoever writes to it.
+    """Read a file, unless its first bytes are those of another format."""
+    # Reading from a pipe would wait for its writer.
     if not stat.S_ISREG(os.stat(path).st_mode):
-        raise ModelFileError("It is no regular file.")
+        raise ModelFileError("It is not a regular file.")
     with open(path, "rb") as file:
         _check_start(file.read(DIGEST.stop))
         file.seek(0)
@@ -105,27 +83,23 @@ def read(path: "str | os.PathLike[str]") -> bytes:
 
 
 def unpack(content: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The description and the tensors of a file.
+    """Split the content of a file into its description and tensors.
 
     Memory stays below a few times the length of the content, and 400 MB for the
-    description.
-
-    Raises
-    ------
-    ModelFileError
-        If the content is damaged, or not what `pack` makes.
+    description. ModelFileError is raised if the content is damaged, or not what `pack`
+    makes.
     """
     _check_start(content)
     if content[DIGEST] != _digest(content):
-        raise ModelFileError(f"Its content is not what was written. {DAMAGED}")
+        raise ModelFileError(f"Its content differs from its digest. {DAMAGED}")
     header = _parsed(content[8 : 8 + _header_length(content)])
     metadata = header["__metadata__"]
     if not isinstance(metadata, dict) or list(metadata) != [KEY]:
-        raise ModelFileError(f"Its metadata has other entries than {KEY!r}. {DAMAGED}")
+        raise ModelFileError(f"Its metadata must have one entry, {KEY!r}. {DAMAGED}")
     description = _parsed(metadata[KEY])
     del description["sha256"]
     try:
-        # Offsets, overlaps, gaps and lengths are checked there.
+        # safetensors checks offsets, overlaps, gaps and lengths.
         tensors = safetensors.torch.load(content)
     except Exception as error:
         raise ModelFileError(
@@ -148,17 +122,17 @@ def _check_start(content: bytes) -> None:
     is_ours = content[8 : DIGEST.start] == START and len(content) >= DIGEST.stop
     if not is_ours or _header_length(content) > HEADER_BYTES:
         raise ModelFileError(
-            "It does not begin as what detector.save writes. Pickles are opened with "
-            "joblib.load or pickle.load, if they come from someone you trust: they can "
-            "execute anything."
+            "It is not a file that detector.save wrote. If it is a pickle and you "
+            "trust its author, use joblib.load or pickle.load: a pickle can execute "
+            "any code."
         )
 
 
-# JSON without its traps ---------------------------------------------------------
+# Strict JSON --------------------------------------------------------------------
 
 
 def _parsed(text: "bytes | Any") -> dict[str, Any]:
-    """A JSON object, each key of it once, with finite numbers."""
+    """Parse a JSON object of unique keys and finite numbers."""
     try:
         value = json.loads(
             text,
@@ -168,9 +142,9 @@ def _parsed(text: "bytes | Any") -> dict[str, Any]:
             parse_int=_of_64_bits,
         )
     except (ValueError, TypeError, RecursionError) as error:
-        raise ModelFileError(f"It has no readable JSON ({error}). {DAMAGED}") from error
+        raise ModelFileError(f"Its JSON is not valid ({error}). {DAMAGED}") from error
     if not isinstance(value, dict):
-        raise ModelFileError(f"Its description is no JSON object. {DAMAGED}")
+        raise ModelFileError(f"Its description is not a JSON object. {DAMAGED}")
     return value
 
 
@@ -178,13 +152,13 @@ def _without_duplicates(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
-            raise ValueError(f"{key!r} is there twice")
+            raise ValueError(f"the key {key!r} occurs twice")
         found[key] = value
     return found
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a number")
 
 
 def _finite(digits: str) -> float:
@@ -195,7 +169,7 @@ def _finite(digits: str) -> float:
 
 
 def _of_64_bits(digits: str) -> int:
-    # Looked at before they are converted, which takes time that grows with the square.
+    # Converting n digits takes a time that grows with n squared.
     if len(digits) > 20 or not -LARGEST <= int(digits) < LARGEST:
-        raise ValueError(f"{digits[:20]}... is beyond 64 bits")
+        raise ValueError(f"{digits[:20]}... does not fit into 64 bits")
     return int(digits)

@@ -1,46 +1,35 @@
 """Parameters and fitted attributes as JSON values, and back with their types.
 
-JSON has no tuples, devices and arrays of names: they are objects with one key that says
-what they are. A network is stored by name only; who opens the file brings it.
+JSON has no tuples, devices, dtypes and arrays of names. Each is stored as an object
+with one key, which names the kind.
 """
 
 import math
+import re
 import types
-from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, Union, get_args, get_origin
 
 import numpy as np
 import torch
-from torch import nn
 
-__all__ = ["Network", "decoded", "encoded", "matches"]
+__all__ = ["decoded", "encoded", "is_reference", "matches"]
 
 LARGEST = 2**63
-"""Of integers, here and in any other reader of JSON."""
+"""Integers lie below it, here and in other readers of JSON."""
 
+REFERENCES = {"detector", "frozen", "attribute", "network", "tensor"}
+"""Kinds of values that are stored elsewhere. `saving` writes and `loading` reads them.
 
-@dataclass(frozen=True)
-class Network:
-    """A network of the user's, in a parameter."""
+A detector, a frozen detector, the fitted attribute that is the same object, the class
+of a network that the caller of `load` brings, the name of a tensor."""
 
-    name: str
+REAL_DTYPE = re.compile(r"[<>|][biuf]\d{1,2}")
+"""Dtypes of real numbers, as ``numpy.dtype.str`` writes them."""
 
 
 def encoded(value: Any, what: str) -> Any:
-    """A value as JSON knows it.
-
-    Parameters
-    ----------
-    value : object
-    what : str
-        Its name, for the error.
-
-    Raises
-    ------
-    TypeError
-        If it can be stored by pickle only.
-    """
+    """Encode a value for JSON. TypeError, which names `what`, if only pickle can."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, (bool, np.bool_)):
@@ -58,27 +47,23 @@ def encoded(value: Any, what: str) -> Any:
         return {"dict": {key: encoded(item, what) for key, item in value.items()}}
     if isinstance(value, np.ndarray) and all(isinstance(item, str) for item in value):
         return {"names": value.tolist()}
+    if isinstance(value, np.dtype) and REAL_DTYPE.fullmatch(value.str):
+        return {"dtype": value.str}
     if isinstance(value, torch.device):
         return {"device": str(value)}
-    if isinstance(value, nn.Module):
-        return {"network": type(value).__name__}
     advice = "Set another value, or use joblib.dump"
-    if isinstance(value, np.random.RandomState):
+    if callable(value):
+        advice = "Use joblib.dump"
+    elif isinstance(value, np.random.RandomState):
         advice = (
-            "Only further fits would use it: set_params(random_state=None), or an "
-            "integer, and save then"
+            "Only another fit would use it. Call set_params(random_state=None), or set "
+            "an integer, before save"
         )
     raise TypeError(f"{what} cannot be stored without pickle. {advice}.")
 
 
 def decoded(value: Any) -> Any:
-    """The value that `encoded` was given, and a `Network` for a network.
-
-    Raises
-    ------
-    ValueError
-        If it is none that `encoded` makes.
-    """
+    """Decode what `encoded` returns. ValueError if it returns no such value."""
     if isinstance(value, list):
         return [decoded(item) for item in value]
     if not isinstance(value, dict):
@@ -90,25 +75,29 @@ def decoded(value: Any) -> Any:
         return {key: decoded(item) for key, item in content.items()}
     if kind == "names" and matches(content, list[str]):
         return np.array(content, dtype=object)
+    if kind == "dtype" and isinstance(content, str) and REAL_DTYPE.fullmatch(content):
+        try:
+            return np.dtype(content)
+        except TypeError as error:
+            raise ValueError(f"{content!r} is not a dtype") from error
     if kind == "device" and isinstance(content, str):
         try:
             return torch.device(content)
         except RuntimeError as error:
             raise ValueError(f"{content!r} is not a device") from error
-    if kind == "network" and isinstance(content, str):
-        return Network(content)
-    raise ValueError(f"an object of {sorted(value)} is no value")
+    raise ValueError(f"an object with the keys {sorted(value)} is not a value")
+
+
+def is_reference(value: Any) -> bool:
+    """Whether a JSON value stands for a detector, a network or a tensor."""
+    return isinstance(value, dict) and len(value) == 1 and set(value) <= REFERENCES
 
 
 def matches(value: Any, hint: Any) -> bool:
-    """Whether a value is what a type annotation says.
+    """Whether a value has the type of an annotation.
 
-    Parameters
-    ----------
-    value : object
-    hint : type
-        A class, None, or tuples, lists, dicts and unions of such. A float may be an
-        int; a bool is neither.
+    An annotation is a class, None, or tuples, lists, dicts and unions of such. An int
+    is also a float; a bool is neither.
     """
     origin, inner = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
@@ -125,6 +114,12 @@ def matches(value: Any, hint: Any) -> bool:
         if inner[-1] is Ellipsis:
             return all(matches(v, inner[0]) for v in value)
         return len(value) == len(inner) and all(map(matches, value, inner))
+    if origin is np.ndarray:
+        return isinstance(value, np.ndarray) and matches(value.dtype, inner[1])
+    if origin is np.dtype:
+        return isinstance(value, np.dtype) and (
+            inner[0] is Any or issubclass(value.type, inner[0])
+        )
     if hint is None or hint is type(None):
         return value is None
     if hint in (int, float):

@@ -1,11 +1,11 @@
-"""Detectors side by side on real data: ``python -m skanogan benchmark``.
+"""Compare detectors on labelled data: ``python -m skanogan benchmark``.
 
-Nothing here is needed to fit or to predict, and `import skanogan` does not import it.
+`import skanogan` does not import this package.
 """
 
-from skanogan.benchmark._errors import UsageError
 from skanogan.benchmark._report import summarise
 from skanogan.benchmark._runner import run_benchmark
+from skanogan.benchmark._sources import UsageError
 from skanogan.benchmark._tasks import PROTOCOLS, Task, load_tasks
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""One cell: a detector on a task with a seed, and what is measured of it."""
+"""Measure one cell: one detector on one task with one seed."""
 
 import functools
 import hashlib
@@ -10,39 +10,38 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from sklearn.metrics import average_precision_score, roc_auc_score
 
+import skanogan
 from skanogan.benchmark._conventions import as_input, in_our_convention
 from skanogan.benchmark._detectors import DetectorSpec
 from skanogan.benchmark._tasks import Task
 
-__all__ = ["Cell", "failed", "run_cell"]
+__all__ = ["MEASURED", "Cell", "failed", "run_cell"]
 
-_N_CHECKED_LABELS = 16
-_MEASURED = (
+MEASURED = (
     "auroc",
     "average_precision",
     "false_alarms",
     "detected",
     "fit_seconds",
     "score_seconds",
-    "n_train",
-    "n_test",
-    "n_features",
 )
+_N_CHECKED_LABELS = 16
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One detector on one task with one seed: a small picklable value."""
+    """One detector on one task with one seed, small and picklable."""
 
+    seed: int
     task: Task
     detector: DetectorSpec
-    seed: int
     device: str | None
 
     @functools.cached_property
     def facts(self) -> dict[str, Any]:
-        """What this cell is; two cells with the same facts have the same results."""
+        """Describe the cell. Cells with equal facts have equal results."""
         return {
             "task": self.task.name,
             "protocol": self.task.protocol,
@@ -51,34 +50,35 @@ class Cell:
             "limit": self.task.limit,
             "parameters": self.detector.parameters(self.seed, self.device),
             "data": self.task.digest,
-            "version": _version(),
+            "version": skanogan.__version__,
         }
 
     @functools.cached_property
     def key(self) -> str:
-        """A short name for the facts."""
+        """A hash of the facts."""
         text = json.dumps(self.facts, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def run_cell(cell: Cell) -> dict[str, Any]:
-    """Measure one cell; whatever goes wrong becomes its "error"."""
+    """Measure one cell. An exception becomes its "error"."""
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             measured = _measured(cell)
-    except Exception as error:  # one failed cell never ends the run
+    except Exception as error:  # the other cells still run
         return failed(cell, f"{type(error).__name__}: {error}")
     said = {f"{w.category.__name__}: {w.message}" for w in caught}
     return _row(cell) | measured | {"warnings": sorted(said), "error": None}
 
 
 def _measured(cell: Cell) -> dict[str, Any]:
-    from sklearn.metrics import average_precision_score, roc_auc_score
-
     X_train, X_test, y_test = cell.task.split(cell.seed)
     if len(np.unique(y_test)) < 2:
-        raise ValueError("the test rows are all of one kind; expected both")
+        raise ValueError(
+            f"all {len(y_test)} test rows have the label {y_test[0]}; expected normal "
+            "rows and anomalies"
+        )
     detector = cell.detector.make(cell.seed, cell.device)
     X_train, X_test = as_input(detector, X_train), as_input(detector, X_test)
     _warm_up()
@@ -91,9 +91,9 @@ def _measured(cell: Cell) -> dict[str, Any]:
     score_seconds = time.perf_counter() - start
     if decision.shape != y_test.shape or not np.isfinite(decision).all():
         raise ValueError(
-            f"decision_function gave {np.size(decision)} values, "
+            f"decision_function returned {np.size(decision)} values, "
             f"{np.sum(~np.isfinite(decision))} of them not finite; expected "
-            f"{len(y_test)} finite ones"
+            f"{len(y_test)} finite values"
         )
     flagged = _flagged(fitted, X_test, decision)
     return {
@@ -110,11 +110,10 @@ def _measured(cell: Cell) -> dict[str, Any]:
 
 
 def _flagged(fitted: Any, X: np.ndarray, decision: np.ndarray) -> np.ndarray:
-    """Which rows `predict` calls outliers.
+    """Find the rows that `predict` labels as outliers.
 
-    A latent search is too dear to do twice, so where `predict` agrees with the sign of
-    `decision_function` on some rows, as scikit-learn prescribes, the sign stands for
-    it.
+    A latent search is too slow to run twice. If `predict` agrees with the sign of
+    `decision_function` on 16 rows, as scikit-learn prescribes, the sign is used.
     """
     some = np.unique(np.linspace(0, len(X) - 1, _N_CHECKED_LABELS).astype(int))
     labels, flagged = np.asarray(fitted.predict(X[some])), decision < 0
@@ -123,15 +122,15 @@ def _flagged(fitted: Any, X: np.ndarray, decision: np.ndarray) -> np.ndarray:
         flagged = labels == -1
     if not set(labels.tolist()) <= {1, -1}:
         raise ValueError(
-            f"predict gave {sorted(set(labels.tolist()))}; expected 1 and -1, as "
-            "scikit-learn's outlier detectors say"
+            f"predict returned {sorted(set(labels.tolist()))}; expected 1 for normal "
+            "rows and -1 for outliers"
         )
     return flagged
 
 
 @functools.cache
 def _warm_up() -> None:
-    """Pay once for what the first optimiser in a process imports (about 1 s)."""
+    """Run one optimiser step: the first step in a process takes about 1 s longer."""
     if "torch" in sys.modules:
         import torch
 
@@ -145,11 +144,6 @@ def _row(cell: Cell) -> dict[str, Any]:
 
 
 def failed(cell: Cell, error: str) -> dict[str, Any]:
-    """Give the row of a cell that could not be measured."""
-    return _row(cell) | dict.fromkeys(_MEASURED) | {"warnings": [], "error": error}
-
-
-def _version() -> str:
-    import skanogan
-
-    return getattr(skanogan, "__version__", "unknown")
+    """Make the result of a cell that could not be measured."""
+    nothing = dict.fromkeys((*MEASURED, "n_train", "n_test", "n_features"))
+    return _row(cell) | nothing | {"warnings": [], "error": error}

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from skanogan.benchmark._detectors import find_detectors
-from skanogan.benchmark._errors import UsageError
 from skanogan.benchmark._report import (
     detector_table,
     summarise,
@@ -21,6 +20,7 @@ from skanogan.benchmark._runner import (
     finished_rows,
     run_benchmark,
 )
+from skanogan.benchmark._sources import UsageError
 from skanogan.benchmark._tasks import PROTOCOLS, load_tasks
 
 __all__ = ["main"]
@@ -30,24 +30,16 @@ _MOST_FAILURES_SHOWN = 5
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong in one line; the usage is a ``--help`` away."""
+        """Print one line without the usage, which ``--help`` prints."""
         message = " ".join(message.split())
         self.exit(2, f"{self.prog}: error: {message} (--help lists the arguments)\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a benchmark from command line arguments.
+    """Run a benchmark from command line arguments, and return the exit status.
 
-    Parameters
-    ----------
-    argv : sequence of str, default=None
-        The arguments, None for those of this process.
-
-    Returns
-    -------
-    status : int
-        0 when the run came to its end, failed cells included, 2 for bad arguments,
-        130 when it was interrupted.
+    It is 0 if the run has finished, also with failed cells, and 130 if the run was
+    interrupted. Bad arguments exit with 2.
     """
     parser = _make_parser()
     arguments = parser.parse_args(argv)
@@ -77,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"{arguments.out}: {error}")
     except KeyboardInterrupt:
         print(
-            "interrupted: finished cells are kept, the same command goes on",
+            "interrupted: finished cells are kept, the same command resumes the run",
             file=sys.stderr,
         )
         return 130
@@ -89,62 +81,62 @@ def _make_parser() -> argparse.ArgumentParser:
     protocols = "\n".join(f"  {name:6} {words}" for name, words in PROTOCOLS.items())
     parser = _Parser(
         prog="python -m skanogan benchmark",
-        description="Detectors side by side on real data: how well they rank anomalies,"
-        "\nhow many normal rows they call outliers, and how long they take.",
+        description="Compare detectors on labelled data: how well they rank anomalies, "
+        "how many normal\nrows they label as outliers, and how long they take.",
         epilog=f"protocols:\n{protocols}\n\nFinished cells are kept in the output "
-        "folder: an interrupted run goes on where it stopped,\nand failed cells are "
-        "tried again.",
+        "folder. The same command resumes an interrupted\nrun and runs failed cells "
+        "again.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "data",
         nargs="*",
         metavar="DATA",
-        help="embedded (the default), digits, breast_cancer, wine, a .npz file with X "
-        "and y or with x_train, y_train, x_test, y_test, a folder of such files or of "
-        "IDX files, or openml:NAME",
+        help="embedded (the default: digits, breast_cancer and wine), one of these "
+        "three, a .npz file with X and y or with x_train, y_train, x_test, y_test, a "
+        "folder of such files or of IDX files, or openml:NAME",
     )
     parser.add_argument(
         "--protocol",
         choices=("auto", *PROTOCOLS),
         default="auto",
-        help="how rows are split into training and test, see below",
+        help="how to split the rows into training and test, see below",
     )
     parser.add_argument(
         "--detectors",
         default="all",
         metavar="A,B,...",
-        help="all (the default), package, baselines, names, or import paths such as "
-        "package.module:Class or pyod.models.ecod.ECOD, each with arguments if wanted, "
-        "as in 'AnoGANDetector(max_iter=500)'",
+        help="all (the default), package, baselines, names of detectors, or import "
+        "paths such as package.module:Class or pyod.models.ecod.ECOD; arguments may "
+        "follow, as in 'AnoGANDetector(max_iter=500)'",
     )
     parser.add_argument(
         "--classes",
         type=lambda text: text.split(","),
         metavar="A,B,...",
-        help="only the tasks with these labels as the normal one",
+        help="only tasks with these normal labels",
     )
     parser.add_argument(
         "--limit",
         type=int,
         metavar="N",
-        help="at most N rows to train and N to test, for a quick look",
+        help="at most N training rows and N test rows, for a quick run",
     )
     parser.add_argument(
         "--seeds",
         type=_seeds,
         default=(0,),
         metavar="A,B,...",
-        help="one run of everything for each (default: 0)",
+        help="run everything once for each seed (default: 0)",
     )
     parser.add_argument(
-        "--device", help="cpu, cuda, mps ... for the detectors that have a device"
+        "--device", help="cpu, cuda, mps ... for detectors with the parameter device"
     )
     parser.add_argument(
         "--jobs",
         type=_positive,
         metavar="N",
-        help="processes, sharing the cores (default: one a core, one on a GPU)",
+        help="number of processes (default: one for each core, 1 on a GPU)",
     )
     parser.add_argument(
         "--out",
@@ -154,16 +146,16 @@ def _make_parser() -> argparse.ArgumentParser:
         help="folder for the results (default: benchmark-results)",
     )
     parser.add_argument(
-        "--fresh", action="store_true", help="forget the cells in the output folder"
+        "--fresh", action="store_true", help="delete earlier results in the folder"
     )
-    parser.add_argument("--no-plot", action="store_true", help="draw no picture")
+    parser.add_argument("--no-plot", action="store_true", help="write no plot")
     return parser
 
 
 def _seeds(text: str) -> tuple[int, ...]:
     seeds = tuple(int(seed) for seed in text.split(","))
     if min(seeds) < 0:
-        raise ValueError("seeds are not negative")
+        raise ValueError("a seed is negative")
     return seeds
 
 
@@ -173,7 +165,7 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-# argparse names the function in its message: "invalid seeds value: 'a'"
+# argparse prints the name of the function: "invalid seeds value: 'a'"
 _seeds.__name__, _positive.__name__ = "seeds", "jobs"
 
 
@@ -189,8 +181,8 @@ def _announce(tasks: Any, detectors: Any, arguments: Any, jobs: int) -> None:
         print(f"protocol {protocol} ({names}): {PROTOCOLS[protocol]}")
     if arguments.limit is not None:
         print(
-            f"at most {arguments.limit} rows train and {arguments.limit} test: a quick "
-            "look, not a measurement"
+            f"at most {arguments.limit} training rows and {arguments.limit} test rows: "
+            "a quick run, not a measurement"
         )
 
 
@@ -200,37 +192,33 @@ def _report(
     n_kept = sum(row["key"] in earlier for row in rows)
     if n_kept:
         print(
-            f"{n_kept} of {len(rows)} cells were kept from an earlier run; --fresh "
-            "measures them again"
+            f"{n_kept} of {len(rows)} cells are results of an earlier run; --fresh "
+            "runs them again"
         )
     summary = summarise(rows)
     print(f"\nAUROC\n\n{task_table(rows, [line['detector'] for line in summary])}")
-    print(f"\nMeans over the tasks\n\n{detector_table(summary)}\n")
+    print(f"\nMeans over tasks\n\n{detector_table(summary)}\n")
     failed = [row for row in rows if row["error"] is not None]
     if failed:
         print(
-            f"{len(failed)} of {len(rows)} cells failed; they are not in the "
-            "means above:"
+            f"{len(failed)} of {len(rows)} cells failed and are not in the means above:"
         )
         for row in failed[:_MOST_FAILURES_SHOWN]:
             first_line = row["error"].partition("\n")[0][:120]
-            print(
-                f"  {row['detector']} on {row['task']}, seed {row['seed']}: "
-                f"{first_line}"
-            )
+            where = f"{row['detector']} on {row['task']}, seed {row['seed']}"
+            print(f"  {where}: {first_line}")
         if len(failed) > _MOST_FAILURES_SHOWN:
-            print("  ... the others are in results.csv")
+            print("  ... results.csv has the others")
     n_warned = sum(bool(row["warnings"]) for row in rows)
     if n_warned:
-        print(f"{n_warned} cells warned, see the column warnings of results.csv")
-    asked = {name: value for name, value in vars(arguments).items()} | {"jobs": jobs}
-    asked["out"] = str(asked["out"])
+        print(f"{n_warned} cells warned: see the column warnings of results.csv")
+    asked = vars(arguments) | {"jobs": jobs, "out": str(arguments.out)}
     paths = write_files(arguments.out, rows, asked)
     if not arguments.no_plot and len(failed) < len(rows):
         if importlib.util.find_spec("matplotlib") is None:
-            print("no picture: it needs matplotlib, pip install 'skanogan[plot]'")
+            print("no plot: matplotlib is missing, pip install 'skanogan[plot]'")
         else:
-            from skanogan.benchmark._picture import draw_picture
+            from skanogan.benchmark._plot import plot_results
 
-            paths.append(draw_picture(rows, arguments.out / "benchmark.png"))
+            paths.append(plot_results(rows, arguments.out / "benchmark.png"))
     print("written: " + ", ".join(str(path) for path in paths))

@@ -1,52 +1,35 @@
-"""How rows reach a detector, and how the answers of foreign ones are turned.
+"""Convert inputs and results between the conventions of scikit-learn and PyOD.
 
-scikit-learn's convention: `decision_function` is higher for more normal rows, and
-`predict` says +1 for normal rows and -1 for outliers. PyOD's is the reverse: higher is
-more abnormal, 0 is normal and 1 an outlier.
+In scikit-learn, `decision_function` is higher for more normal rows, and `predict`
+returns 1 for normal rows and -1 for outliers. In PyOD, `decision_function` is higher
+for more abnormal rows, and `predict` returns 0 for normal rows and 1 for outliers.
 """
 
 from typing import Any
 
 import numpy as np
+from sklearn.utils import get_tags
 
 __all__ = ["PyODView", "as_input", "in_our_convention"]
 
 
 def as_input(detector: Any, X: np.ndarray) -> np.ndarray:
-    """Rows as a detector takes them.
-
-    Parameters
-    ----------
-    detector : object
-        Takes images if its scikit-learn tags say so (``input_tags.three_d_array``).
-    X : ndarray of shape (n, n_features), (n, H, W) or (n, H, W, C)
-        Rows.
-
-    Returns
-    -------
-    X : ndarray
-        Untouched, or flat and float64: raw pixel values.
-    """
-    if X.ndim == 2 or _takes_images(detector):
+    """Flatten images to float64 unless scikit-learn's tag says that they are taken."""
+    try:
+        takes_images = get_tags(detector).input_tags.three_d_array
+    except (AttributeError, TypeError, ValueError):  # not a scikit-learn estimator
+        takes_images = False
+    if X.ndim == 2 or takes_images:
         return X
     return X.reshape(len(X), -1).astype(np.float64)
 
 
 def in_our_convention(fitted: Any) -> Any:
-    """A fitted detector with scikit-learn's sign and labels.
+    """Wrap a fitted detector in a `PyODView` if it follows PyOD's convention.
 
-    Parameters
-    ----------
-    fitted : object
-        A fitted detector.
-
-    Returns
-    -------
-    detector : object
-        The same, or a `PyODView` of it. A detector is taken to be PyOD's by its
-        module, or by the attribute `decision_scores_` that PyOD prescribes.
+    It is recognised by its module, or by `decision_scores_`, which PyOD prescribes.
     """
-    last = getattr(fitted, "_final_estimator", fitted)  # of a Pipeline
+    last = _last_step(fitted)
     modules = {base.__module__.partition(".")[0] for base in type(last).__mro__}
     if "pyod" in modules or hasattr(last, "decision_scores_"):
         return PyODView(fitted)
@@ -54,59 +37,28 @@ def in_our_convention(fitted: Any) -> Any:
 
 
 class PyODView:
-    """A fitted detector of PyOD, read with scikit-learn's sign and labels.
-
-    Parameters
-    ----------
-    detector : object
-        Fitted; high scores and the label 1 mean abnormal.
-    """
+    """A fitted detector of PyOD with scikit-learn's sign and labels."""
 
     def __init__(self, detector: Any) -> None:
         self.detector = detector
 
     def decision_function(self, X: np.ndarray) -> np.ndarray:
-        """Score rows, higher is more normal and negative an outlier.
-
-        Parameters
-        ----------
-        X : ndarray of shape (n, n_features)
-            Rows.
-
-        Returns
-        -------
-        decision : ndarray of shape (n,)
-            PyOD's threshold minus PyOD's score.
-        """
-        last = getattr(self.detector, "_final_estimator", self.detector)
-        threshold = getattr(last, "threshold_", 0.0)
+        """Subtract PyOD's scores from its threshold. Negative values are outliers."""
+        threshold = getattr(_last_step(self.detector), "threshold_", 0.0)
         return threshold - np.asarray(self.detector.decision_function(X))
 
     def predict(self, X: np.ndarray) -> np.ndarray:
-        """Label rows.
-
-        Parameters
-        ----------
-        X : ndarray of shape (n, n_features)
-            Rows.
-
-        Returns
-        -------
-        labels : ndarray of shape (n,)
-            +1 where PyOD says 0, -1 where it says 1.
-        """
+        """Convert the labels 0 and 1 to 1 and -1."""
         labels = np.asarray(self.detector.predict(X)).astype(int)
-        if not set(np.unique(labels)) <= {0, 1}:
+        found = set(labels.tolist())
+        if not found <= {0, 1}:
             raise ValueError(
-                f"predict gave {sorted(set(labels.tolist()))}; expected PyOD's 0 and 1"
+                f"predict returned {sorted(found)}; expected PyOD's labels, 0 and 1"
             )
         return 1 - 2 * labels
 
 
-def _takes_images(detector: Any) -> bool:
-    from sklearn.utils import get_tags
-
-    try:
-        return bool(get_tags(detector).input_tags.three_d_array)
-    except (AttributeError, TypeError, ValueError):  # not a scikit-learn estimator
-        return False
+def _last_step(detector: Any) -> Any:
+    """The last step of a Pipeline, or the detector itself."""
+    steps = getattr(detector, "steps", None)
+    return steps[-1][1] if steps else detector

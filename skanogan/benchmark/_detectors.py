@@ -1,4 +1,4 @@
-"""Which detectors take part: ours, the simple ones, and any import path."""
+"""Find detectors by name or import path."""
 
 import ast
 import importlib
@@ -7,40 +7,29 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from skanogan.benchmark._errors import UsageError
+from skanogan.benchmark._sources import UsageError
 
-__all__ = [
-    "BASELINES",
-    "DetectorSpec",
-    "find_detectors",
-    "split_names",
-]
+__all__ = ["BASELINES", "DetectorSpec", "find_detectors", "split_names"]
 
 BASELINES: dict[str, tuple[str, dict[str, Any]]] = {
     "IsolationForest": ("sklearn.ensemble:IsolationForest", {}),
     "OneClassSVM": ("sklearn.svm:OneClassSVM", {}),
     "LocalOutlierFactor": ("sklearn.neighbors:LocalOutlierFactor", {"novelty": True}),
-    "KNNDistance": ("skanogan.benchmark._baselines:KNNDistance", {}),
-    "PCAReconstruction": ("skanogan.benchmark._baselines:PCAReconstruction", {}),
-    "MeanDistance": ("skanogan.benchmark._baselines:MeanDistance", {}),
+    "KNNDistance": ("skanogan.baselines:KNNDistance", {}),
+    "PCAReconstruction": ("skanogan.baselines:PCAReconstruction", {}),
+    "MahalanobisDistance": ("skanogan.baselines:MahalanobisDistance", {}),
+    "MeanDistance": ("skanogan.baselines:MeanDistance", {}),
 }
-"""What every table carries: name, import path, and arguments beside the defaults."""
+"""Import path of each baseline, and its arguments other than the defaults."""
 
 _NAME = re.compile(r"(?P<path>[A-Za-z_][\w.]*(?::\w+)?)\s*(?P<arguments>\(.*\))?", re.S)
 
 
 @dataclass(frozen=True)
 class DetectorSpec:
-    """How to make a detector: small and picklable, unlike some detectors.
+    """How to make a detector. It is small and picklable, unlike some detectors.
 
-    Parameters
-    ----------
-    name : str
-        What tables and pictures call it.
-    path : str
-        ``package.module:Class``, or a function that returns a detector.
-    arguments : dict
-        Keyword arguments for it.
+    `path` is ``package.module:Class``, or names a function that returns a detector.
     """
 
     name: str
@@ -48,20 +37,7 @@ class DetectorSpec:
     arguments: dict[str, Any] = field(default_factory=dict)
 
     def make(self, seed: int | None = None, device: str | None = None) -> Any:
-        """Make a detector that has not been fitted.
-
-        Parameters
-        ----------
-        seed : int, default=None
-            Its `random_state`, where it has one and `arguments` does not set it.
-        device : str, default=None
-            Its `device`, likewise.
-
-        Returns
-        -------
-        detector : object
-            With `fit`, `decision_function` and `predict`.
-        """
+        """Make an unfitted detector. Its `arguments` precede `seed` and `device`."""
         detector = _imported(self.path)(**self.arguments)
         given = {"random_state": seed, "device": device}
         chosen = {}
@@ -72,18 +48,7 @@ class DetectorSpec:
         return detector.set_params(**chosen) if chosen else detector
 
     def parameters(self, seed: int, device: str | None = None) -> dict[str, str]:
-        """All parameters of `make(seed, device)`, in words.
-
-        Parameters
-        ----------
-        seed, device
-            As in `make`.
-
-        Returns
-        -------
-        parameters : dict of str to str
-            The same in every process, so that results can be found again.
-        """
+        """List all parameters of `make(seed, device)` as text, equal in any process."""
         detector = self.make(seed, device)
         values = _parameters(detector, deep=False) or self.arguments
         return {
@@ -93,7 +58,7 @@ class DetectorSpec:
 
     @property
     def family(self) -> str:
-        """Whose it is: "skanogan", "baseline" or "other"."""
+        """One of "skanogan", "baseline" and "other"."""
         if self.path in {path for path, _ in BASELINES.values()}:
             return "baseline"
         made = type(self.make()).__module__
@@ -101,21 +66,12 @@ class DetectorSpec:
 
 
 def find_detectors(names: str | Iterable[str] = "all") -> list[DetectorSpec]:
-    """Detectors by name or import path.
+    """Find detectors by name or import path, and make each once to check it.
 
-    Parameters
-    ----------
-    names : str or iterable of str, default="all"
-        Names of the package's detectors and of the baselines, or import paths
-        (``package.module:Class`` or ``package.module.Class``), each with keyword
-        arguments if wanted, as in ``"AnoGANDetector(max_iter=500)"``. "package" stands
-        for the detectors of this package, "baselines" for the simple ones, "all" for
-        both. A string may hold several, separated by commas.
-
-    Returns
-    -------
-    specs : list of DetectorSpec
-        Each has been made once, so bad arguments are already found.
+    A string holds names or import paths (``package.module:Class`` or
+    ``package.module.Class``) separated by commas. Keyword arguments may follow, as in
+    ``"AnoGANDetector(max_iter=500)"``. "package" stands for the detectors of this
+    package, "baselines" for the baselines, "all" for both.
     """
     given = [names] if isinstance(names, str) else list(names)
     specs: dict[str, DetectorSpec] = {}
@@ -123,35 +79,23 @@ def find_detectors(names: str | Iterable[str] = "all") -> list[DetectorSpec]:
         for spec in _expanded(text):
             specs.setdefault(spec.name, spec)
     if not specs:
-        raise UsageError("no detectors are named; expected for example --detectors all")
+        raise UsageError("no detectors are named; pass for example --detectors all")
     for spec in specs.values():
         try:
             detector = spec.make(0)
-        except Exception as error:  # whatever a foreign constructor raises
+        except Exception as error:  # any error of a constructor
             raise UsageError(
                 f"{spec.name} cannot be made: {type(error).__name__}: {error}"
             ) from error
         if not callable(getattr(detector, "fit", None)):
-            raise UsageError(f"{spec.name} has no fit method; expected a detector")
+            raise UsageError(f"{spec.name} has no fit method; name a detector")
     return list(specs.values())
 
 
 def split_names(text: str) -> list[str]:
-    """Split at the commas that are outside of brackets and quotes.
-
-    Parameters
-    ----------
-    text : str
-        Such as ``"LocalOutlierFactor(n_neighbors=5, novelty=True),MeanDistance"``.
-
-    Returns
-    -------
-    names : list of str
-        Without the spaces around them.
-    """
-    token = r"'[^']*'|\"[^\"]*\"|."
+    """Split at commas outside of brackets and quotes, and strip the names."""
     names, depth = [""], 0
-    for piece in re.findall(token, text, re.S):
+    for piece in re.findall(r"'[^']*'|\"[^\"]*\"|.", text, re.S):
         depth += (piece in "([{") - (piece in ")]}")
         if piece == "," and depth == 0:
             names.append("")
@@ -170,8 +114,8 @@ def _expanded(text: str) -> list[DetectorSpec]:
     match = _NAME.fullmatch(text)
     if match is None:
         raise UsageError(
-            f"{text!r} is no detector; expected a name, package.module:Class or "
-            "package.module:Class(parameter=value)"
+            f"{text!r} does not name a detector; expected a name, package.module:Class "
+            "or package.module:Class(parameter=value)"
         )
     path, arguments = match["path"], _literal_arguments(text, match["arguments"])
     if path in BASELINES:
@@ -183,7 +127,7 @@ def _expanded(text: str) -> list[DetectorSpec]:
     if path in package:
         return [DetectorSpec(text, package[path], arguments)]
     raise UsageError(
-        f"no detector is called {path!r}; expected "
+        f"no detector is named {path!r}; expected "
         f"{', '.join([*package, *BASELINES])}, or an import path such as "
         "package.module:Class"
     )
@@ -192,22 +136,21 @@ def _expanded(text: str) -> list[DetectorSpec]:
 def _package_paths() -> dict[str, str]:
     from skanogan.utils.discovery import all_detectors
 
-    return {name: f"{cls.__module__}:{cls.__name__}" for name, cls in all_detectors()}
+    return {name: f"skanogan:{name}" for name, _ in all_detectors()}
 
 
 def _literal_arguments(text: str, arguments: str | None) -> dict[str, Any]:
     try:
         call = ast.parse(f"detector{arguments or '()'}", mode="eval").body
         if not isinstance(call, ast.Call) or call.args:
-            raise ValueError("arguments are given by name")
-        pairs = [(keyword.arg, keyword.value) for keyword in call.keywords]
-        if any(name is None for name, _ in pairs):
-            raise ValueError("arguments are given by name")
-        return {str(name): ast.literal_eval(value) for name, value in pairs}
+            raise ValueError("arguments must have names")
+        if any(keyword.arg is None for keyword in call.keywords):  # **mapping
+            raise ValueError("arguments must have names")
+        return {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
     except (SyntaxError, ValueError) as error:
         raise UsageError(
-            f"the arguments of {text!r} are not understood ({error}); expected "
-            "literals by name, such as (max_iter=500, backbone='mlp')"
+            f"the arguments of {text!r} cannot be read ({error}); expected literals "
+            "by name, such as (max_iter=500, backbone='mlp')"
         ) from error
 
 
@@ -220,6 +163,4 @@ def _imported(path: str) -> Any:
 
 
 def _parameters(detector: Any, deep: bool) -> dict[str, Any]:
-    if not hasattr(detector, "get_params"):
-        return {}
-    return detector.get_params(deep=deep)
+    return detector.get_params(deep=deep) if hasattr(detector, "get_params") else {}

@@ -1,4 +1,4 @@
-"""From cells to tables and files: means over tasks, ranks, failures."""
+"""Summarise cells in tables and files: means over tasks, ranks, failures."""
 
 import csv
 import importlib.metadata
@@ -12,41 +12,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.stats import rankdata
+
+from skanogan import __version__
+from skanogan.benchmark._cell import MEASURED
 
 __all__ = ["detector_table", "summarise", "task_scores", "task_table", "write_files"]
 
-_MEANS = (
-    "auroc",
-    "average_precision",
-    "false_alarms",
-    "detected",
-    "fit_seconds",
-    "score_seconds",
-)
-
-Rows = Iterable[dict[str, Any]]
+Results = Iterable[dict[str, Any]]
 
 
-def task_scores(rows: Rows, metric: str = "auroc") -> dict[str, dict[str, float]]:
-    """One metric for each detector and task, the mean over the seeds.
+def task_scores(rows: Results, *metrics: str) -> dict[str, dict[str, float]]:
+    """Average the sum of measurements over seeds, by detector and then by task.
 
-    Parameters
-    ----------
-    rows : iterable of dict
-        Cells from `run_benchmark`.
-    metric : str, default="auroc"
-        The name of the measurement.
-
-    Returns
-    -------
-    scores : dict of str to dict of str to float
-        By detector, then by task; NaN where all seeds failed.
+    The mean is NaN if all seeds failed.
     """
     found: dict[str, dict[str, list[float]]] = {}
     for row in rows:
         seeds = found.setdefault(row["detector"], {}).setdefault(row["task"], [])
-        if row[metric] is not None:
-            seeds.append(row[metric])
+        if row["error"] is None:
+            seeds.append(sum(row[metric] for metric in metrics))
     return {
         detector: {
             task: float(np.mean(seeds)) if seeds else math.nan
@@ -56,8 +41,8 @@ def task_scores(rows: Rows, metric: str = "auroc") -> dict[str, dict[str, float]
     }
 
 
-def summarise(rows: Rows) -> list[dict[str, Any]]:
-    """One line for each detector.
+def summarise(rows: Results) -> list[dict[str, Any]]:
+    """Summarise the results of each detector.
 
     Parameters
     ----------
@@ -67,28 +52,22 @@ def summarise(rows: Rows) -> list[dict[str, Any]]:
     Returns
     -------
     summary : list of dict
-        Sorted by "auroc", best first. Measurements are means over seeds, then over the
-        tasks in "tasks"; "rank" is the mean rank by AUROC over all tasks (1 is best, a
-        detector that failed on a task is last there); "failures" counts cells.
+        One for each detector, sorted by "auroc", best first. Measurements are means
+        over seeds, then over the tasks that did not fail; "tasks" is their number.
+        "rank" is the mean rank by AUROC over all tasks: 1 is best, and a detector that
+        failed on a task is last there. "failures" is the number of failed cells.
     """
-    from scipy.stats import rankdata
-
     rows = list(rows)
-    by_metric = {metric: task_scores(rows, metric) for metric in _MEANS}
-    detectors = list(by_metric["auroc"])
-    tasks = list(dict.fromkeys(row["task"] for row in rows))
-    auroc = np.array(
-        [
-            [by_metric["auroc"][d].get(task, math.nan) for task in tasks]
-            for d in detectors
-        ]
-    )
+    by_metric = {metric: task_scores(rows, metric) for metric in MEASURED}
+    scores = by_metric["auroc"]
+    tasks = dict.fromkeys(row["task"] for row in rows)
+    auroc = np.array([[scores[d].get(t, math.nan) for t in tasks] for d in scores])
     ranks = rankdata(-np.nan_to_num(auroc, nan=-1.0), axis=0)
     summary = []
-    for i, detector in enumerate(detectors):
+    for i, detector in enumerate(scores):
         own = [row for row in rows if row["detector"] == detector]
         line: dict[str, Any] = {"detector": detector, "family": own[0]["family"]}
-        for metric in _MEANS:
+        for metric in MEASURED:
             values = np.array(list(by_metric[metric][detector].values()))
             known = values[~np.isnan(values)]
             line[metric] = float(known.mean()) if len(known) else None
@@ -102,18 +81,7 @@ def summarise(rows: Rows) -> list[dict[str, Any]]:
 
 
 def detector_table(summary: Sequence[dict[str, Any]]) -> str:
-    """The summary as text.
-
-    Parameters
-    ----------
-    summary : list of dict
-        From `summarise`.
-
-    Returns
-    -------
-    table : str
-        One line for each detector, aligned.
-    """
+    """Format the result of `summarise` as text, one line for each detector."""
     columns: dict[str, Callable[[dict[str, Any]], str]] = {
         "detector": lambda line: line["detector"],
         "AUROC": lambda line: _number(line["auroc"], ".3f"),
@@ -132,22 +100,12 @@ def detector_table(summary: Sequence[dict[str, Any]]) -> str:
     return _aligned([name.split() for name in columns], body)
 
 
-def task_table(rows: Rows, detectors: Sequence[str]) -> str:
-    """AUROC of each task and detector as text.
+def task_table(rows: Results, detectors: Sequence[str]) -> str:
+    """Format the AUROC of each task and detector as text.
 
-    Parameters
-    ----------
-    rows : iterable of dict
-        Cells from `run_benchmark`.
-    detectors : sequence of str
-        The order of the columns.
-
-    Returns
-    -------
-    table : str
-        One line for each task; ``*`` marks the best, to three digits.
+    ``*`` marks the best detectors of a task to three digits.
     """
-    scores = task_scores(rows)
+    scores = task_scores(rows, "auroc")
     body = []
     for task in dict.fromkeys(task for d in detectors for task in scores[d]):
         line = [round(scores[d].get(task, math.nan), 3) for d in detectors]
@@ -160,28 +118,9 @@ def task_table(rows: Rows, detectors: Sequence[str]) -> str:
 
 
 def write_files(
-    folder: str | Path,
-    rows: Rows,
-    arguments: dict[str, Any] | None = None,
+    folder: Path, rows: list[dict[str, Any]], arguments: dict[str, Any]
 ) -> list[Path]:
-    """Write ``results.csv``, ``summary.csv`` and ``results.json``.
-
-    Parameters
-    ----------
-    folder : str or Path
-        Where to.
-    rows : iterable of dict
-        Cells from `run_benchmark`.
-    arguments : dict, default=None
-        What was asked for, to be kept beside the results.
-
-    Returns
-    -------
-    paths : list of Path
-        The files.
-    """
-    rows, folder = list(rows), Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write ``results.csv``, ``summary.csv`` and ``results.json``."""
     summary = summarise(rows)
     _write_csv(folder / "results.csv", rows)
     _write_csv(folder / "summary.csv", summary)
@@ -192,7 +131,7 @@ def write_files(
             "processor": platform.processor() or platform.machine(),
             "cores": os.cpu_count(),
         },
-        "arguments": arguments or {},
+        "arguments": arguments,
         "summary": summary,
         "cells": rows,
     }
@@ -216,12 +155,8 @@ def _write_csv(path: Path, lines: list[dict[str, Any]]) -> None:
 
 
 def _versions() -> dict[str, str | None]:
-    import skanogan
-
-    versions: dict[str, str | None] = {
-        "python": platform.python_version(),
-        "skanogan": getattr(skanogan, "__version__", None),
-    }
+    versions: dict[str, str | None] = {"python": platform.python_version()}
+    versions["skanogan"] = __version__
     for package in ("scikit-learn", "torch", "numpy", "scipy", "joblib"):
         try:
             versions[package] = importlib.metadata.version(package)
@@ -239,7 +174,7 @@ def _seconds(value: float | None) -> str:
 
 
 def _words(name: str) -> list[str]:
-    """``IsolationForest`` as ``["Isolation", "Forest"]``, to make columns narrow."""
+    """Split ``IsolationForest`` into ``["Isolation", "Forest"]``: narrow columns."""
     stem, bracket, arguments = name.partition("(")
     stem = re.split(r"[.:]", stem)[-1]
     words = re.split(r"(?<=[A-Za-z0-9])(?=[A-Z][a-z])", stem)
@@ -249,7 +184,7 @@ def _words(name: str) -> list[str]:
 
 
 def _aligned(headings: list[list[str]], body: list[list[str]]) -> str:
-    """A table; headings may take several lines, the first column is text."""
+    """Align a table. A heading has several lines, and the first column is text."""
     height = max(map(len, headings))
     top = [[""] * (height - len(words)) + words for words in headings]
     lines = [[column[i] for column in top] for i in range(height)] + body

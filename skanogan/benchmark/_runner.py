@@ -1,9 +1,10 @@
-"""Run every detector on every task, one line of results a cell, never losing any.
+"""Run every detector on every task.
 
-A cell is one detector on one task with one seed. Its line is written as soon as it has
-finished, so that an interrupted run goes on where it stopped.
+A cell is one detector on one task with one seed. Its result is written to a file as
+soon as the cell has finished: an interrupted run resumes where it stopped.
 """
 
+import itertools
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,10 +21,10 @@ from skanogan.benchmark._tasks import Task, load_tasks
 __all__ = ["CELLS", "default_jobs", "finished_rows", "run_benchmark"]
 
 CELLS = "cells.jsonl"
-"""The file in the output folder that holds one JSON line for each finished cell."""
+"""Name of the file in the output folder, with one JSON line for each cell."""
 
 _MOST_JOBS = 8
-_PROCESS_ENDED = "the process ended: it crashed, or was killed for its memory"
+_PROCESS_ENDED = "the process ended: it crashed or ran out of memory"
 
 
 def run_benchmark(
@@ -41,44 +42,38 @@ def run_benchmark(
 
     Parameters
     ----------
-    tasks : list of Task, or what `load_tasks` takes, default="embedded"
-        What to detect.
-    detectors : list of str, or str, default="all"
+    tasks : list of Task, or data as `load_tasks` takes it, default="embedded"
+        The tasks.
+    detectors : str or list of str, default="all"
         Names, import paths, "all", "package" or "baselines".
     seeds : iterable of int, default=(0,)
-        Each decides the split and is the `random_state` of the detectors.
+        Each is the seed of the splits and the `random_state` of the detectors.
     device : str, default=None
-        The `device` of the detectors that have one; None leaves their default.
+        `device` of the detectors that have this parameter. None is their default.
     out : str or Path, default="benchmark-results"
-        Folder for the results. Cells already there are not run again; failed ones are.
+        Folder for the results. Finished cells in it are not run again, unless they
+        failed.
     jobs : int, default=None
-        Processes, each with its share of the cores as threads; None for `default_jobs`.
-        1 runs everything in this process.
+        Number of processes, which share the cores. None is one for each core, at most
+        8, and 1 on a GPU. 1 runs everything in this process.
     fresh : bool, default=False
-        Forget the cells in `out`.
+        Delete the results in `out` first.
     progress : bool, default=True
-        Draw a progress bar on the standard error stream.
+        Show a progress bar on the standard error stream.
 
     Returns
     -------
     rows : list of dict
-        One for each cell in the order seed, task, detector. A cell that failed has the
-        error's text under "error" and None for what was not measured.
+        One for each cell, ordered by seed, task and detector. A failed cell has the
+        message of the exception under "error", and None for each measurement.
     """
-    given = [tasks] if isinstance(tasks, str) else list(tasks)
-    names = [task for task in given if isinstance(task, str)]
-    all_tasks = [task for task in given if isinstance(task, Task)]
-    all_tasks += load_tasks(names) if names else []
-    asked = [detectors] if isinstance(detectors, str) else list(detectors)
-    named = [detector for detector in asked if isinstance(detector, str)]
-    specs = [detector for detector in asked if isinstance(detector, DetectorSpec)]
-    specs += find_detectors(named) if named else []
-    planned = (
-        Cell(task, spec, seed, device)
-        for seed in seeds
-        for task in all_tasks
-        for spec in specs
-    )
+    given: list[Any] = [tasks] if isinstance(tasks, str) else list(tasks)
+    if any(isinstance(task, str) for task in given):
+        given = load_tasks(given)
+    specs: list[Any] = [detectors] if isinstance(detectors, str) else list(detectors)
+    if any(isinstance(spec, str) for spec in specs):
+        specs = find_detectors(specs)
+    planned = (Cell(*cell, device) for cell in itertools.product(seeds, given, specs))
     cells = list({cell.key: cell for cell in planned}.values())
 
     path = Path(out) / CELLS
@@ -95,7 +90,7 @@ def run_benchmark(
             initial=len(cells) - len(pending),
             unit="cell",
             disable=not progress or not pending,
-            mininterval=0.1 if sys.stderr.isatty() else 20,  # logs keep every line
+            mininterval=0.1 if sys.stderr.isatty() else 20,  # fewer lines in logs
         ) as bar,
     ):
         for row in _run_all(pending, jobs or default_jobs(device)):
@@ -108,40 +103,22 @@ def run_benchmark(
 
 
 def default_jobs(device: str | None = None) -> int:
-    """How many processes to run: one a core, at most 8, but one alone on a GPU.
+    """Choose the number of processes: one for each core, at most 8, and 1 on a GPU.
 
-    Parameters
-    ----------
-    device : str, default=None
-        The device the detectors were told to use.
-
-    Returns
-    -------
-    jobs : int
-        Small networks gain little from a second thread, cells gain all of it.
+    Small networks gain little from a second thread. More processes use all cores.
     """
     if device in (None, "auto"):
-        torch = sys.modules.get("torch")  # not there, if no detector asked for it
+        torch = sys.modules.get("torch")  # None if no detector has imported it
         on_gpu = torch is not None and torch.cuda.is_available()
     else:
         on_gpu = device != "cpu"
-    if on_gpu:
-        return 1
-    return min(int(joblib.cpu_count()), _MOST_JOBS)
+    return 1 if on_gpu else min(int(joblib.cpu_count()), _MOST_JOBS)
 
 
 def finished_rows(path: str | Path) -> dict[str, dict[str, Any]]:
-    """Results of earlier runs, by the key of the cell.
+    """Read the cells of earlier runs that did not fail, by their keys.
 
-    Parameters
-    ----------
-    path : str or Path
-        The file of JSON lines. A torn line, which a killed run may leave, is ignored.
-
-    Returns
-    -------
-    rows : dict of str to dict
-        Without the cells that failed.
+    Incomplete lines of a killed run are ignored.
     """
     rows = {}
     path = Path(path)
@@ -156,15 +133,15 @@ def finished_rows(path: str | Path) -> dict[str, dict[str, Any]]:
 
 
 def _opened_to_append(path: Path) -> TextIO:
-    torn = path.exists() and not path.read_bytes().endswith(b"\n")
+    is_incomplete = path.exists() and not path.read_bytes().endswith(b"\n")
     file = path.open("a", encoding="utf-8")
-    if torn:  # else the next line would be glued to it and be lost as well
+    if is_incomplete:  # the next result needs a line of its own
         file.write("\n")
     return file
 
 
 def _run_all(cells: list[Cell], jobs: int) -> Iterator[dict[str, Any]]:
-    """Rows as the cells finish, in any order; each cell gives exactly one."""
+    """Run the cells and yield their results in the order in which they finish."""
     if jobs == 1:
         yield from map(run_cell, cells)
         return
@@ -177,8 +154,8 @@ def _run_all(cells: list[Cell], jobs: int) -> Iterator[dict[str, Any]]:
                 del waiting[row["key"]]
                 yield row
         except TerminatedWorkerError:
-            # Cells start in order, so the one that ended its process is among the
-            # first. Each of these gets a process that it can only end for itself.
+            # Cells start in order: the cell that ended its process is among the first
+            # `jobs` cells. Each of these now gets its own process.
             for cell in list(waiting.values())[:jobs]:
                 try:
                     (row,) = _in_processes([cell], 2)

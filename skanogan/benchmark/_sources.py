@@ -1,7 +1,7 @@
-"""Where labelled rows come from: scikit-learn, ``.npz`` files, IDX folders, OpenML.
+"""Read labelled rows from scikit-learn, ``.npz`` files, IDX folders or OpenML.
 
-Every source is read into the same `Rows`, by a string that names it, so that a task
-is a small picklable value and each worker process reads its data by itself.
+A string names each source. Tasks are therefore small and picklable, and each worker
+process reads its own data.
 """
 
 import functools
@@ -15,9 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from skanogan.benchmark._errors import UsageError
-
-__all__ = ["EMBEDDED", "Rows", "read_idx", "read_rows", "source_names"]
+__all__ = [
+    "EMBEDDED",
+    "LabelledRows",
+    "UsageError",
+    "read_idx",
+    "read_rows",
+    "source_names",
+]
 
 EMBEDDED = ("digits", "breast_cancer", "wine")
 """The sources that need neither files nor network."""
@@ -33,22 +38,17 @@ _IDX_PARTS = {
 _IDX_DTYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 
 
-@dataclass(frozen=True, eq=False)
-class Rows:
-    """Rows with labels, before any protocol has split them.
+class UsageError(ValueError):
+    """Arguments that cannot be run. The command line prints the message in one line."""
 
-    Parameters
-    ----------
-    X : ndarray of shape (n, n_features), (n, H, W) or (n, H, W, C)
-        The rows, in the dtype they came in.
-    y : ndarray of shape (n,)
-        Their labels.
-    normal : tuple
-        The labels which are taken for normal, one task each.
-    protocol : str or None
-        What ``--protocol auto`` means here; None where the user has to choose.
-    n_train : int or None
-        The first `n_train` rows are the official training part, if there is one.
+
+@dataclass(frozen=True, eq=False)
+class LabelledRows:
+    """Labelled rows before they are split.
+
+    Each label in `normal` makes one task. `protocol` is what "auto" stands for; if
+    None, the user has to choose. The first `n_train` rows, if any, are the official
+    training part.
     """
 
     X: np.ndarray
@@ -59,19 +59,7 @@ class Rows:
 
 
 def source_names(data: str) -> list[str]:
-    """Sources behind one DATA argument: one name for each data set.
-
-    Parameters
-    ----------
-    data : str
-        ``embedded``, one of its parts, a ``.npz`` file, a folder of such files, a
-        folder of IDX files, or ``openml:NAME``.
-
-    Returns
-    -------
-    names : list of str
-        Strings that `read_rows` understands.
-    """
+    """List the data sets, as `read_rows` takes them, that one DATA argument names."""
     if data == "embedded":
         return list(EMBEDDED)
     if data in EMBEDDED or data.startswith("openml:"):
@@ -84,7 +72,7 @@ def source_names(data: str) -> list[str]:
         if files:
             return files
         raise UsageError(
-            f"the folder {data} holds neither .npz files nor IDX files such as "
+            f"the folder {data} has no .npz files and no IDX files such as "
             "train-images-idx3-ubyte.gz"
         )
     if path.is_file() and path.suffix == ".npz":
@@ -97,19 +85,8 @@ def source_names(data: str) -> list[str]:
 
 
 @functools.lru_cache(maxsize=2)
-def read_rows(source: str) -> Rows:
-    """Read one source; the two last read are kept, for the cells that follow.
-
-    Parameters
-    ----------
-    source : str
-        A name from `source_names`.
-
-    Returns
-    -------
-    rows : Rows
-        The labelled rows.
-    """
+def read_rows(source: str) -> LabelledRows:
+    """Read one source. The last two are cached for the next cells."""
     if source in EMBEDDED:
         return _read_embedded(source)
     if source.startswith("openml:"):
@@ -119,20 +96,20 @@ def read_rows(source: str) -> Rows:
     return _read_npz(source)
 
 
-def _read_embedded(name: str) -> Rows:
+def _read_embedded(name: str) -> LabelledRows:
     from sklearn import datasets
 
     if name == "digits":
         digits = datasets.load_digits()
-        return Rows(digits.images, digits.target, tuple(range(10)), "p1-70")
+        return LabelledRows(digits.images, digits.target, tuple(range(10)), "p1-70")
     if name == "wine":
         X, y = datasets.load_wine(return_X_y=True)
-        return Rows(X, y, (0, 1, 2), "table")
+        return LabelledRows(X, y, (0, 1, 2), "table")
     X, y = datasets.load_breast_cancer(return_X_y=True)
-    return Rows(X, y, (1,), "table")  # 1 is benign: the healthy are the normal ones
+    return LabelledRows(X, y, (1,), "table")  # 1 is benign
 
 
-def _read_npz(source: str) -> Rows:
+def _read_npz(source: str) -> LabelledRows:
     try:
         with np.load(source, allow_pickle=False) as file:
             arrays = {name.lower(): file[name] for name in file.files}
@@ -142,8 +119,8 @@ def _read_npz(source: str) -> Rows:
         return _with_parts(source, arrays)
     if not {"x", "y"} <= set(arrays):
         raise UsageError(
-            f"{source} holds {', '.join(sorted(arrays)) or 'nothing'}; expected X and "
-            "y, or x_train, y_train, x_test and y_test: "
+            f"{source} holds the arrays {', '.join(sorted(arrays)) or 'none'}; "
+            "expected X and y, or x_train, y_train, x_test and y_test. Write them with "
             "numpy.savez(path, X=rows, y=labels)"
         )
     X, y = arrays["x"], _labels(source, arrays["y"])
@@ -151,26 +128,26 @@ def _read_npz(source: str) -> Rows:
     found = set(y.tolist())
     protocol = "table" if X.ndim == 2 else "p1"
     if found == {0, 1}:
-        return Rows(X, y, (0,), protocol)
+        return LabelledRows(X, y, (0,), protocol)
     if found == {1, -1}:
-        return Rows(X, y, (1,), protocol)
-    return Rows(X, y, _classes(source, y), None)
+        return LabelledRows(X, y, (1,), protocol)
+    return LabelledRows(X, y, _classes(source, y), None)
 
 
-def _with_parts(source: str, arrays: dict[str, np.ndarray]) -> Rows:
+def _with_parts(source: str, arrays: dict[str, np.ndarray]) -> LabelledRows:
     n_train = len(arrays["x_train"])
     if arrays["x_train"].shape[1:] != arrays["x_test"].shape[1:]:
         raise UsageError(
-            f"{source}: training rows are {arrays['x_train'].shape[1:]}, test rows "
-            f"{arrays['x_test'].shape[1:]}; expected the same shape"
+            f"{source}: rows of x_train have the shape {arrays['x_train'].shape[1:]}, "
+            f"those of x_test {arrays['x_test'].shape[1:]}; expected equal shapes"
         )
     X = np.concatenate([arrays["x_train"], arrays["x_test"]])
     y = np.concatenate([_labels(source, arrays[k]) for k in ("y_train", "y_test")])
     _check_rows(source, X, y)
-    return Rows(X, y, _classes(source, y), "p2", n_train)
+    return LabelledRows(X, y, _classes(source, y), "p2", n_train)
 
 
-def _read_openml(name: str) -> Rows:
+def _read_openml(name: str) -> LabelledRows:
     from sklearn.datasets import fetch_openml
 
     name, _, version = name.partition(":")
@@ -179,18 +156,20 @@ def _read_openml(name: str) -> Rows:
             name,
             version=int(version) if version else "active",
             as_frame=False,
-            parser="liac-arff",  # the one that needs no pandas
+            parser="liac-arff",  # needs no pandas
             return_X_y=True,
         )
     except (OSError, ValueError) as error:  # URLError is an OSError
         raise UsageError(
-            f"openml:{name} could not be fetched ({error}); it needs the network once, "
-            "afterwards scikit-learn keeps a copy. Without a network give a .npz file"
+            f"openml:{name} could not be downloaded ({error}). scikit-learn downloads "
+            "a data set once and keeps a copy. Without a network, pass a .npz file"
         ) from error
     if not isinstance(X, np.ndarray) or not np.issubdtype(X.dtype, np.number):
-        raise UsageError(f"openml:{name} is not a dense numeric table")
+        raise UsageError(
+            f"openml:{name} is not a dense numeric table; name another data set"
+        )
     y = np.asarray(y).astype(str)
-    return Rows(X, y, _classes(f"openml:{name}", y), "table")
+    return LabelledRows(X, y, _classes(f"openml:{name}", y), "table")
 
 
 def _read_idx_folder(folder: Path) -> dict[str, np.ndarray]:
@@ -200,40 +179,31 @@ def _read_idx_folder(folder: Path) -> dict[str, np.ndarray]:
         if part.endswith("test"):  # t10k-, or test-; "t*" also finds train-
             found = [file for file in found if "train-" not in file.name]
         if not found:
-            raise UsageError(f"{folder} has no IDX file like {pattern}")
+            raise UsageError(
+                f"{folder} has no file {pattern}; expected the four IDX files of MNIST"
+            )
         arrays[part] = read_idx(found[0])
     return arrays
 
 
 def read_idx(path: str | Path) -> np.ndarray:
-    """Read one IDX file, the format MNIST is distributed in.
-
-    Parameters
-    ----------
-    path : str or Path
-        The file, compressed if its name ends in ``.gz``.
-
-    Returns
-    -------
-    array : ndarray
-        Its content, in the shape and dtype the header states.
-    """
+    """Read one IDX file, the format of MNIST, compressed if its name ends in .gz."""
     path = Path(path)
-    opened = gzip.open(path) if path.suffix == ".gz" else path.open("rb")
-    with opened as file:
-        content = file.read()
+    content = path.read_bytes()
+    if path.suffix == ".gz":
+        content = gzip.decompress(content)
     if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in _IDX_DTYPES:
         raise UsageError(f"{path} is not an IDX file")
     dtype, n_axes = np.dtype(_IDX_DTYPES[content[2]]), content[3]
     start = 4 + 4 * n_axes
     if len(content) < start:
-        raise UsageError(f"{path} is cut short")
+        raise UsageError(f"{path} ends within its header; copy the file again")
     shape = struct.unpack_from(f">{n_axes}I", content, 4)
     expected = math.prod(shape) * dtype.itemsize
     if len(content) - start != expected:
         raise UsageError(
-            f"{path} holds {len(content) - start} bytes after its header, expected "
-            f"{expected} for the shape {shape}"
+            f"{path} has {len(content) - start} bytes after its header; expected "
+            f"{expected} for the shape {shape}. Copy the file again"
         )
     array = np.frombuffer(content, dtype, offset=start).reshape(shape)
     return array.astype(dtype.newbyteorder("="))
@@ -242,22 +212,23 @@ def read_idx(path: str | Path) -> np.ndarray:
 def _labels(source: str, y: np.ndarray) -> np.ndarray:
     y = y.ravel() if y.ndim == 2 and y.shape[1] == 1 else y
     if y.ndim != 1:
-        raise UsageError(f"{source}: y has the shape {y.shape}, expected (n,)")
+        raise UsageError(f"{source}: y has the shape {y.shape}; expected (n,)")
     if np.issubdtype(y.dtype, np.floating) and np.all(y == np.round(y)):
         y = y.astype(np.int64)
     if y.dtype == bool or np.issubdtype(y.dtype, np.integer):
         return y.astype(np.int64)
     raise UsageError(
-        f"{source}: y is {y.dtype}; expected 0 (normal) and 1 (anomaly), or 1 and -1, "
-        "or integer classes: y = (labels != the_normal_label).astype(int)"
+        f"{source}: y has the dtype {y.dtype}; expected 0 (normal) and 1 (anomaly), or "
+        "1 and -1, or integer classes. Convert with "
+        "y = (labels != the_normal_label).astype(int)"
     )
 
 
 def _check_rows(source: str, X: np.ndarray, y: np.ndarray) -> None:
     if X.ndim not in (2, 3, 4) or len(X) != len(y):
         raise UsageError(
-            f"{source}: X has the shape {X.shape} and y {y.shape}; expected rows "
-            "(n, n_features), (n, H, W) or (n, H, W, C) and as many labels"
+            f"{source}: X has the shape {X.shape} and y {y.shape}; expected "
+            "(n, n_features), (n, H, W) or (n, H, W, C), and n labels"
         )
 
 
@@ -266,7 +237,7 @@ def _classes(source: str, y: np.ndarray) -> tuple[Any, ...]:
     if not 2 <= len(classes) <= _MOST_CLASSES:
         raise UsageError(
             f"{source}: y holds {len(classes)} distinct values; expected 0 (normal) "
-            "and 1 (anomaly), or 1 and -1, or a few integer classes: "
-            "y = (labels != the_normal_label).astype(int)"
+            f"and 1 (anomaly), or 1 and -1, or 2 to {_MOST_CLASSES} integer classes. "
+            "Convert with y = (labels != the_normal_label).astype(int)"
         )
     return classes

@@ -1,8 +1,7 @@
-"""Tasks: which rows train, which rows test, decided by a seed.
+"""Split labelled rows into training and test rows by a seed.
 
-Training rows are always normal and never tested. No row is duplicated: sampling small
-tables with replacement before splitting them would put copies of test rows into the
-training part.
+Training rows are always normal and never tested. No row is duplicated: if small tables
+were sampled with replacement, copies of test rows would be trained on.
 """
 
 import zlib
@@ -11,36 +10,31 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+from sklearn.preprocessing import StandardScaler
 
-from skanogan.benchmark._errors import UsageError
-from skanogan.benchmark._sources import Rows, read_rows, source_names
+from skanogan.benchmark._sources import (
+    LabelledRows,
+    UsageError,
+    read_rows,
+    source_names,
+)
 
-__all__ = ["PROTOCOLS", "Split", "Task", "load_tasks"]
+__all__ = ["PROTOCOLS", "Task", "TrainTest", "load_tasks"]
 
 PROTOCOLS = {
-    "p1": "80 % of a class trains; tests: the other 20 % and as many of other classes",
-    "p1-70": "70 % of a class trains; tests: the other 30 % and as many of others",
-    "p2": "a class of the official training part trains; tests: all of the test part",
-    "table": "half of the normal rows (at most 5,000) trains; tests: the other half "
-    "and all anomalies (at most 5,000 each); standardised with the training rows",
+    "p1": "train on 80 % of a class; test on the rest and as many of other classes",
+    "p1-70": "train on 70 % of a class; test on the rest and as many of other classes",
+    "p2": "train on a class of the official training part; test on the test part",
+    "table": "train on half of the normal rows; test on the other half and all "
+    "anomalies (at most 5,000 of each); standardise by the training rows",
 }
-"""What each protocol does, in words."""
+"""Description of each protocol."""
 
 _TABLE_ROWS = 5_000
 
 
-class Split(NamedTuple):
-    """Rows to train on, rows to test on, and which of these are normal.
-
-    Attributes
-    ----------
-    X_train : ndarray of shape (n_train, ...)
-        Normal rows only.
-    X_test : ndarray of shape (n_test, ...)
-        Normal rows and anomalies.
-    y_test : ndarray of shape (n_test,)
-        +1 for normal, -1 for anomalies, as scikit-learn's detectors predict.
-    """
+class TrainTest(NamedTuple):
+    """Normal rows to train on, rows to test on, and the labels of the latter."""
 
     X_train: np.ndarray
     X_test: np.ndarray
@@ -49,23 +43,22 @@ class Split(NamedTuple):
 
 @dataclass(frozen=True)
 class Task:
-    """One thing to detect: a data set, the label that is normal, and a protocol.
+    """A data set, its normal label, and a protocol.
 
     Parameters
     ----------
     name : str
-        What tables and pictures call it.
+        Name in tables and plots.
     source : str
-        Where the rows come from, a name `skanogan.benchmark.load_tasks` understands.
+        A data set as `skanogan.benchmark.load_tasks` takes it.
     protocol : str
-        How they are split, a key of `PROTOCOLS`.
+        A key of `PROTOCOLS`.
     normal : int or str
         The label of the normal rows; all other rows are anomalies.
     limit : int, default=None
-        At most so many rows to train and so many to test, for a quick look.
+        Most training rows and most test rows.
     digest : str, default=""
-        Fingerprint of the data, so that results of other data are not mistaken for
-        results of these.
+        Checksum of the data. Cached results of other data are not used.
 
     Examples
     --------
@@ -85,35 +78,36 @@ class Task:
     limit: int | None = None
     digest: str = ""
 
-    def split(self, seed: int) -> Split:
-        """Split the rows; the same seed gives the same split.
+    def split(self, seed: int) -> TrainTest:
+        """Split the rows. Equal seeds give equal splits.
 
         Parameters
         ----------
         seed : int
-            Decides which normal rows train and which anomalies test.
+            Seed of the split.
 
         Returns
         -------
-        split : Split
+        split : TrainTest
             ``(X_train, X_test, y_test)``.
         """
         rows, rng = read_rows(self.source), np.random.RandomState(seed)
         is_normal = rows.y == self.normal
         if self.protocol == "p2":
-            train, test = _official_parts(rows, is_normal)
-        elif self.protocol == "table":
-            train, test = _half(is_normal, rng)
+            assert rows.n_train is not None  # checked by load_tasks
+            train = np.flatnonzero(is_normal[: rows.n_train])
+            test = np.arange(rows.n_train, len(rows.y))
         else:
-            share = {"p1": 0.8, "p1-70": 0.7}[self.protocol]
-            train, test = _one_class(is_normal, share, rng)
+            train, test = _divided(is_normal, self.protocol, rng)
         if self.limit is not None:
             train = np.sort(rng.permutation(train)[: self.limit])
             test = _limited_test(test, is_normal, self.limit, rng)
         X_train, X_test = rows.X[train], rows.X[test]
         if self.protocol == "table" and rows.X.ndim == 2:
-            X_train, X_test = _standardised(X_train, X_test)
-        return Split(X_train, X_test, np.where(is_normal[test], 1, -1))
+            X_train, X_test = X_train.astype(np.float64), X_test.astype(np.float64)
+            scaler = StandardScaler().fit(X_train)
+            X_train, X_test = scaler.transform(X_train), scaler.transform(X_test)
+        return TrainTest(X_train, X_test, np.where(is_normal[test], 1, -1))
 
 
 def load_tasks(
@@ -123,26 +117,26 @@ def load_tasks(
     classes: Iterable[Any] | None = None,
     limit: int | None = None,
 ) -> list[Task]:
-    """Tasks from data sets.
+    """Make tasks from data sets.
 
     Parameters
     ----------
     data : str or iterable of str, default="embedded"
-        - ``"embedded"``: what scikit-learn brings along, which is ``"digits"``,
-          ``"breast_cancer"`` and ``"wine"``; each may also be named alone;
-        - a ``.npz`` file with X and y, y being 0 (normal) and 1 (anomaly), or 1 and
-          -1, or integer classes if a protocol is chosen;
+        - ``"embedded"``: the data sets ``"digits"``, ``"breast_cancer"`` and ``"wine"``
+          of scikit-learn, which can also be named one by one;
+        - a ``.npz`` file with X and y. y is 0 (normal) and 1 (anomaly), or 1 and -1, or
+          integer classes if a protocol is chosen;
         - a ``.npz`` file with x_train, y_train, x_test and y_test;
-        - a folder of ``.npz`` files, one data set each;
+        - a folder of ``.npz`` files, one for each data set;
         - a folder of IDX files (``train-images-idx3-ubyte.gz`` ...);
         - ``"openml:NAME"`` or ``"openml:NAME:VERSION"``.
     protocol : {"auto", "p1", "p1-70", "p2", "table"}, default="auto"
-        How to split, see `PROTOCOLS`. "auto" takes "p1-70" for digits, "p2" where
-        there is an official test part, "table" for tables, "p1" for other images.
+        How to split, see `PROTOCOLS`. "auto" is "p1-70" for digits, "p2" for data with
+        an official test part, "table" for tables, and "p1" for other images.
     classes : iterable, default=None
-        Only the tasks with these labels as the normal one.
+        Only tasks with these normal labels.
     limit : int, default=None
-        At most so many rows to train and so many to test.
+        Most training rows and most test rows of each task.
 
     Returns
     -------
@@ -154,7 +148,7 @@ def load_tasks(
             f"unknown protocol {protocol!r}; expected auto, {', '.join(PROTOCOLS)}"
         )
     if limit is not None and limit < 2:
-        raise UsageError(f"limit is {limit}; expected at least 2 rows")
+        raise UsageError(f"limit is {limit}; expected 2 rows or more")
     wanted = None if classes is None else {str(label) for label in classes}
     data = [data] if isinstance(data, str) else list(data)
     tasks: list[Task] = []
@@ -172,16 +166,18 @@ def load_tasks(
     if not tasks:
         raise UsageError(
             f"no task has one of the classes {', '.join(sorted(wanted or ()))}; "
-            f"there are {', '.join(dict.fromkeys(labels))}"
+            f"expected some of {', '.join(dict.fromkeys(labels))}"
         )
     names = [task.name for task in tasks]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise UsageError(f"two data sets are called {twice[0]!r}; rename one file")
+        raise UsageError(f"two data sets are named {twice[0]!r}; rename one file")
     return tasks
 
 
-def _protocol(source: str, rows: Rows, protocol: str, classes_given: bool) -> str:
+def _protocol(
+    source: str, rows: LabelledRows, protocol: str, classes_given: bool
+) -> str:
     if protocol == "p2" and rows.n_train is None:
         raise UsageError(
             f"protocol p2 needs an official test part, which {source} does not have; "
@@ -195,9 +191,9 @@ def _protocol(source: str, rows: Rows, protocol: str, classes_given: bool) -> st
         return "table" if rows.X.ndim == 2 else "p1"
     raise UsageError(
         f"{source}: y holds {len(rows.normal)} classes ({rows.normal[0]} ... "
-        f"{rows.normal[-1]}), expected 0 (normal) and 1 (anomaly), or 1 and -1; choose "
+        f"{rows.normal[-1]}); expected 0 (normal) and 1 (anomaly), or 1 and -1. Pass "
         "--protocol p1 to make each class the normal one in turn, or --classes to name "
-        "the normal ones, or convert: y = (labels != the_normal_label).astype(int)"
+        "the normal classes, or convert: y = (labels != the_normal_label).astype(int)"
     )
 
 
@@ -207,51 +203,25 @@ def _task_name(source: str, label: Any, single: bool) -> str:
     return stem if single else f"{stem} {label}"
 
 
-def _one_class(
-    is_normal: np.ndarray, share: float, rng: np.random.RandomState
+def _divided(
+    is_normal: np.ndarray, protocol: str, rng: np.random.RandomState
 ) -> tuple[np.ndarray, np.ndarray]:
+    """Find the positions of training rows and test rows under any protocol but p2."""
+    most = _TABLE_ROWS if protocol == "table" else None
     normal = rng.permutation(np.flatnonzero(is_normal))
     others = rng.permutation(np.flatnonzero(~is_normal))
-    n_train = int(share * len(normal))
-    held_out = normal[n_train:]
-    return normal[:n_train], np.concatenate([held_out, others[: len(held_out)]])
-
-
-def _half(
-    is_normal: np.ndarray, rng: np.random.RandomState
-) -> tuple[np.ndarray, np.ndarray]:
-    normal = rng.permutation(np.flatnonzero(is_normal))
-    anomalies = rng.permutation(np.flatnonzero(~is_normal))
-    half = len(normal) // 2
-    train, held_out = normal[:half][:_TABLE_ROWS], normal[half:][:_TABLE_ROWS]
-    return train, np.concatenate([held_out, anomalies[:_TABLE_ROWS]])
-
-
-def _official_parts(rows: Rows, is_normal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    assert rows.n_train is not None  # load_tasks has seen to it
-    return np.flatnonzero(is_normal[: rows.n_train]), np.arange(
-        rows.n_train, len(rows.y)
-    )
+    n_train = int({"p1": 0.8, "p1-70": 0.7, "table": 0.5}[protocol] * len(normal))
+    train, held_out = normal[:n_train][:most], normal[n_train:][:most]
+    return train, np.concatenate([held_out, others[: most or len(held_out)]])
 
 
 def _limited_test(
     test: np.ndarray, is_normal: np.ndarray, limit: int, rng: np.random.RandomState
 ) -> np.ndarray:
-    """At most `limit` test rows, of both kinds in about the old proportion."""
+    """Take `limit` test rows; keep the share of anomalies."""
     if len(test) <= limit:
         return test
     test = rng.permutation(test)
     normal, anomalies = test[is_normal[test]], test[~is_normal[test]]
-    n_normal = round(limit * len(normal) / len(test))
-    n_normal = min(max(n_normal, 1), limit - 1)
+    n_normal = min(max(round(limit * len(normal) / len(test)), 1), limit - 1)
     return np.concatenate([normal[:n_normal], anomalies[: limit - n_normal]])
-
-
-def _standardised(
-    X_train: np.ndarray, X_test: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    from sklearn.preprocessing import StandardScaler
-
-    X_train, X_test = X_train.astype(np.float64), X_test.astype(np.float64)
-    scaler = StandardScaler().fit(X_train)
-    return scaler.transform(X_train), scaler.transform(X_test)

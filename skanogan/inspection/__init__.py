@@ -1,8 +1,8 @@
-"""Pictures of detectors, in the manner of scikit-learn's Displays.
+"""Displays of detectors, with the interface of scikit-learn's Displays.
 
-They need matplotlib: ``pip install "skanogan[plot]"``. Colours differ in lightness as
-well as in hue, and groups in hatching or marker, so that every picture can be read in
-grey.
+They require matplotlib: ``pip install "skanogan[plot]"``. Colours also differ in
+lightness, and groups also differ in hatching or marker, so that every figure can be
+read in grey.
 """
 
 from skanogan.inspection._anomaly_map import AnomalyMapDisplay

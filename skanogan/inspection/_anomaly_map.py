@@ -1,12 +1,13 @@
-"""AnomalyMapDisplay: query, closest normal, map and overlay, one row of X a row."""
+"""AnomalyMapDisplay: query, closest normal row, map and overlay of each row."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from sklearn.utils.validation import check_consistent_length
 
-from skanogan._compat import _num_samples, _safe_indexing
+from skanogan._runtime.compatibility import _num_samples, _safe_indexing
 from skanogan.inspection._drawing import check_matplotlib
 from skanogan.inspection._map_panels import draw_bars, draw_images, heading, row_labels
 from skanogan.inspection._rows import (
@@ -16,25 +17,25 @@ from skanogan.inspection._rows import (
     column_names,
     finite_scores,
     matched_rows,
-    most_abnormal,
     scores_and_threshold,
 )
 
 __all__ = ["AnomalyMapDisplay"]
 
 MOST_ROWS = 40
-"""In one figure: some 60 inches of it."""
+"""The largest number of rows in one figure, which is then 60 inches high."""
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class AnomalyMapDisplay:
-    """Where rows depart from the closest normal thing: the AnoGAN paper's figure.
+    """Show where rows differ from the closest normal row, as in the AnoGAN paper.
 
-    Images: query, closest normal, map and overlay side by side, one row of X in each
-    row of the figure. All maps share one scale, and all pixels one range of grey.
-    Tables: the features with the largest residuals as bars, with the query's value and
-    the closest normal one, on one scale for all rows.
+    Images: each row of the figure shows query, closest normal row, map and overlay. All
+    maps share one scale, and all pixels share one range of grey. Tables: bars show the
+    largest residuals, on one scale for all rows, with the query and the closest normal
+    value.
 
-    `from_estimator` and `from_predictions` make one. All parameters are attributes.
+    `from_estimator` and `from_predictions` create a display. Parameters are attributes.
 
     Parameters
     ----------
@@ -45,15 +46,15 @@ class AnomalyMapDisplay:
     scores : ndarray of shape (n,)
         Lower is more abnormal.
     reconstructions : list of ndarray of the shapes of `queries`, default=None
-        The closest normal things. Without them their column is left out.
+        The closest normal rows. Without them, their column is left out.
     threshold : float, default=None
-        Scores below are anomalies.
+        Scores below it are anomalies.
     indices : ndarray of int of shape (n,), default=None
         Positions of the rows in X; None counts from 0.
     n_samples : int, default=None
-        Rows of X that these are the most abnormal of; None if they are not.
+        The number of rows of X, if `queries` are the most abnormal of them.
     feature_names : list of str, default=None
-        Of tables; None is x0, x1, and so on.
+        Names of the columns of a table. None names them x0, x1, and so on.
 
     Attributes
     ----------
@@ -61,16 +62,12 @@ class AnomalyMapDisplay:
     axes_ : ndarray of matplotlib Axes
         (n, 4) for images, (n, 3) without reconstructions, (n, 1) for tables.
     images_ : ndarray of matplotlib AxesImage of the shape of `axes_`
-        Only for images; on overlays, the map.
+        Images only. An overlay is represented by its map.
     colorbar_ : matplotlib Colorbar
-        Only for images.
+        Images only.
     bars_ : list of matplotlib BarContainer
-        Only for tables.
+        Tables only.
     title_ : matplotlib Text
-
-    See Also
-    --------
-    ScoreDistributionDisplay : The scores of all rows.
 
     Examples
     --------
@@ -85,26 +82,14 @@ class AnomalyMapDisplay:
     (3, 4)
     """
 
-    def __init__(
-        self,
-        *,
-        queries: Sequence[np.ndarray],
-        maps: Sequence[np.ndarray],
-        scores: np.ndarray,
-        reconstructions: Sequence[np.ndarray] | None = None,
-        threshold: float | None = None,
-        indices: np.ndarray | None = None,
-        n_samples: int | None = None,
-        feature_names: Sequence[str] | None = None,
-    ) -> None:
-        self.queries = queries
-        self.maps = maps
-        self.scores = scores
-        self.reconstructions = reconstructions
-        self.threshold = threshold
-        self.indices = indices
-        self.n_samples = n_samples
-        self.feature_names = feature_names
+    queries: Sequence[np.ndarray]
+    maps: Sequence[np.ndarray]
+    scores: np.ndarray
+    reconstructions: Sequence[np.ndarray] | None = None
+    threshold: float | None = None
+    indices: np.ndarray | None = None
+    n_samples: int | None = None
+    feature_names: Sequence[str] | None = None
 
     @classmethod
     def from_estimator(
@@ -117,70 +102,54 @@ class AnomalyMapDisplay:
         max_features: int = 10,
         figure: Any = None,
     ) -> "AnomalyMapDisplay":
-        """Draw the most abnormal rows, or those asked for.
-
-        All rows are scored to find the most abnormal; only those drawn are rebuilt.
+        """Draw the most abnormal rows, or chosen rows, of a detector.
 
         Parameters
         ----------
         detector : object
-            Fitted, with `anomaly_map`, and `score_samples` or `decision_function`;
-            without `reconstruct`, the column of closest normal things is left out.
+            A fitted detector with `anomaly_map`, `score_samples` or
+            `decision_function`, and possibly `reconstruct`.
         X : array-like of shape (n_samples, ...)
-            Rows as the detector takes them.
+            Rows as the detector accepts them. Only those drawn are reconstructed.
         max_rows : int, default=5
-            How many to draw, at most 40: the lowest scores, lowest first.
+            Number of rows to draw, at most 40. The lowest score is drawn first.
         indices : array-like of int or bool, default=None
-            The rows to draw instead, at most 40, in this order.
+            Rows to draw instead, at most 40, in this order.
         max_features : int, default=10
-            Bars for each row of a table: the largest residuals.
+            Number of bars per row of a table.
         figure : matplotlib Figure or SubFigure, default=None
-            Where to draw; None makes a new one.
+            The figure to draw in. None creates one.
 
         Returns
         -------
         display : AnomalyMapDisplay
-
-        Raises
-        ------
-        ImportError
-            Without matplotlib.
-        TypeError
-            If the detector lacks a method.
-        ValueError
-            If more rows are asked for than one figure can hold.
         """
         check_matplotlib(f"{cls.__name__}.from_estimator")
         check_methods(cls.__name__, detector, ["anomaly_map"])
         if hasattr(detector, "anomaly_maps"):
             raise TypeError(
-                f"{type(detector).__name__} maps whole images one at a time, and "
-                f"{cls.__name__}.from_estimator draws rows. Use {cls.__name__}."
-                "from_predictions(images, None, list(detector.anomaly_maps(images)), "
-                "scores)."
+                f"{type(detector).__name__} maps whole images, which may differ in "
+                f"size, but {cls.__name__}.from_estimator needs rows of one shape. Use "
+                f"{cls.__name__}.from_predictions(images, None, "
+                "list(detector.anomaly_maps(images)), scores)."
             )
         check_count("max_rows", max_rows, MOST_ROWS)
         check_count("max_features", max_features)
         if indices is None:
             scores, threshold = scores_and_threshold(detector, X)
-            at = most_abnormal(scores, max_rows)
+            at = np.argsort(scores, kind="stable")[:max_rows]
             rows, scores = _safe_indexing(X, at), scores[at]
         else:
             at = chosen_positions(X, indices, MOST_ROWS)
             rows = _safe_indexing(X, at)
             scores, threshold = scores_and_threshold(detector, rows)
-        has_normal = hasattr(detector, "reconstruct")
-        queries, normal, maps = matched_rows(
-            rows,
-            detector.reconstruct(rows) if has_normal else None,
-            detector.anomaly_map(rows),
-            getattr(detector, "image_shape_", None),
-        )
+        normal = None
+        if hasattr(detector, "reconstruct"):
+            normal = detector.reconstruct(rows)
+        maps = detector.anomaly_map(rows)
         return cls(
-            queries=queries,
-            maps=maps,
+            **matched_rows(rows, normal, maps, getattr(detector, "image_shape_", None)),
             scores=scores,
-            reconstructions=normal,
             threshold=threshold,
             indices=at,
             n_samples=_num_samples(X) if indices is None else None,
@@ -203,21 +172,20 @@ class AnomalyMapDisplay:
         max_features: int = 10,
         figure: Any = None,
     ) -> "AnomalyMapDisplay":
-        """Draw the most abnormal rows, or those asked for, from what is known of them.
+        """Draw the most abnormal rows, or chosen rows, from computed results.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, d), (n_samples, H, W) or \
-                (n_samples, H, W, C), or list of images
-            Images of a list may differ in size.
+        X : array-like of shape (n_samples, ...), or list of images
+            Rows of a table or images. Those of a list may differ in size.
         reconstructions : array-like of the shape of X, or None
-            The closest normal things. None leaves their column out.
+            The closest normal rows. None leaves their column out.
         maps : array-like of shape (n_samples, d) or (n_samples, H, W), or list
-            Non-negative, from `anomaly_map` or elsewhere.
+            Anomaly maps, non-negative.
         scores : array-like of shape (n_samples,)
-            From `score_samples` or `decision_function`: lower is more abnormal.
+            `score_samples` or `decision_function`: lower is more abnormal.
         threshold : float, default=None
-            Scores below are called anomalies.
+            Scores below it are anomalies.
         max_rows : int, default=5
             As in `from_estimator`.
         indices : array-like of int or bool, default=None
@@ -225,7 +193,7 @@ class AnomalyMapDisplay:
         image_shape : tuple of int, default=None
             (H, W) or (H, W, C) if the rows of X are flattened images.
         feature_names : list of str, default=None
-            Of tables; None takes the names of X's columns, if it has any.
+            Names of the columns of a table. None uses those of X, if it has any.
         max_features : int, default=10
             As in `from_estimator`.
         figure : matplotlib Figure or SubFigure, default=None
@@ -234,14 +202,6 @@ class AnomalyMapDisplay:
         Returns
         -------
         display : AnomalyMapDisplay
-
-        Raises
-        ------
-        ImportError
-            Without matplotlib.
-        ValueError
-            If lengths or shapes differ, or more rows are asked for than one figure can
-            hold.
         """
         check_matplotlib(f"{cls.__name__}.from_predictions")
         check_count("max_rows", max_rows, MOST_ROWS)
@@ -249,21 +209,15 @@ class AnomalyMapDisplay:
         scores = finite_scores(scores)
         check_consistent_length(X, reconstructions, maps, scores)
         if indices is None:
-            at = most_abnormal(scores, max_rows)
+            at = np.argsort(scores, kind="stable")[:max_rows]
         else:
             at = chosen_positions(X, indices, MOST_ROWS)
-        has_normal = reconstructions is not None
-        queries, normal, maps = matched_rows(
-            _safe_indexing(X, at),
-            _safe_indexing(reconstructions, at) if has_normal else None,
-            _safe_indexing(maps, at),
-            image_shape,
-        )
+        if reconstructions is not None:
+            reconstructions = _safe_indexing(reconstructions, at)
+        rows, maps = _safe_indexing(X, at), _safe_indexing(maps, at)
         return cls(
-            queries=queries,
-            maps=maps,
+            **matched_rows(rows, reconstructions, maps, image_shape),
             scores=scores[at],
-            reconstructions=normal,
             threshold=threshold,
             indices=at,
             n_samples=len(scores) if indices is None else None,
@@ -273,19 +227,19 @@ class AnomalyMapDisplay:
     def plot(
         self, *, max_features: int = 10, figure: Any = None
     ) -> "AnomalyMapDisplay":
-        """Draw it.
+        """Draw the display.
 
         Parameters
         ----------
         max_features : int, default=10
-            Bars for each row of a table: the largest residuals.
+            As in `from_estimator`.
         figure : matplotlib Figure or SubFigure, default=None
-            Where to draw; None makes a new one.
+            As in `from_estimator`.
 
         Returns
         -------
         display : AnomalyMapDisplay
-            Itself, with what was drawn in its attributes.
+            This display.
         """
         check_matplotlib(f"{type(self).__name__}.plot")
         check_count("max_features", max_features)

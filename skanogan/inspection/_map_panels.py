@@ -1,4 +1,4 @@
-"""What AnomalyMapDisplay draws: panels of images, or bars of the features of tables."""
+"""The panels and bars that AnomalyMapDisplay draws."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,9 +6,7 @@ from typing import Any
 import numpy as np
 
 from skanogan.inspection._drawing import (
-    MAP_COLOURS,
     NORMAL_COLOUR,
-    as_grey,
     as_picture,
     number,
     own_figure,
@@ -20,14 +18,17 @@ __all__ = ["draw_bars", "draw_images", "heading", "row_labels"]
 
 Arrays = Sequence[np.ndarray]
 
+MAP_COLOURS = "inferno"
+"""Colours of maps. The lightness increases evenly with the value, starting at black."""
+
 DIMMED = 0.4
-"""How bright the query's white is under a map, so that what is marked is brighter."""
+"""The brightness of white in the query under a map, where high values are brighter."""
 
 
 def row_labels(
     scores: np.ndarray, threshold: float | None, indices: np.ndarray | None
 ) -> list[list[str]]:
-    """For each row: which it is, its score, and the decision if there is one."""
+    """Describe each row: its position, its score, and its label if there is one."""
     labels = []
     for i, score in enumerate(scores):
         row = i if indices is None else indices[i]
@@ -39,7 +40,7 @@ def row_labels(
 
 
 def heading(n_rows: int, n_samples: int | None, threshold: float | None) -> str:
-    """Which rows these are, and where anomalies begin."""
+    """Describe which rows are drawn, and the threshold."""
     parts = []
     if n_samples is not None and n_samples > 1:
         which = "" if n_rows == 1 else f"{n_rows} "
@@ -58,19 +59,17 @@ def draw_images(
     labels: list[list[str]],
     figure: Any,
 ) -> tuple[Any, np.ndarray, np.ndarray, Any]:
-    """A row of panels for each query.
-
-    Returns
-    -------
-    figure, axes, images, colorbar
-        As the attributes of AnomalyMapDisplay.
-    """
+    """Draw a row of panels per query; return figure, axes, images and colour bar."""
     titles = ["query", "closest normal", "map", "overlay"]
     normals = [] if reconstructions is None else list(reconstructions)
     if not normals:
         del titles[1]
     shape = (len(queries), len(titles))
-    figure = own_figure(figure, _size(queries, len(titles)))
+    aspect = float(np.median([query.shape[1] / query.shape[0] for query in queries]))
+    height = 2.2 if len(queries) == 1 else 1.5
+    width = height * float(np.clip(aspect, 0.5, 3))
+    size = (2.2 + len(titles) * width, 0.8 + len(queries) * height)
+    figure = own_figure(figure, size)
     axes = figure.subplots(*shape, squeeze=False)
     images = np.empty(shape, dtype=object)
     low, high = pixel_range([*queries, *normals])
@@ -79,12 +78,14 @@ def draw_images(
     heat = {"cmap": MAP_COLOURS, "vmin": 0, "vmax": most if most > 0 else 1.0}
     for i, (query, found) in enumerate(zip(queries, maps, strict=True)):
         picture = as_picture(query, low, high)
-        panels = list(axes[i])
+        panels = axes[i]
         images[i, 0] = panels[0].imshow(picture, **greys)
         if normals:
             images[i, 1] = panels[1].imshow(as_picture(normals[i], low, high), **greys)
         images[i, -2] = panels[-2].imshow(found, **heat)
-        panels[-1].imshow(DIMMED * as_grey(picture), **greys)
+        # The luma (Rec. 601) of colours.
+        luma = picture @ [0.299, 0.587, 0.114] if picture.ndim == 3 else picture
+        panels[-1].imshow(DIMMED * luma, **greys)
         opacity = np.clip(found / heat["vmax"], 0, 1)
         images[i, -1] = panels[-1].imshow(found, alpha=opacity, **heat)
         panels[0].set_ylabel(
@@ -110,13 +111,7 @@ def draw_bars(
     max_features: int,
     figure: Any,
 ) -> tuple[Any, np.ndarray, list[Any]]:
-    """The largest residuals of each row, largest first.
-
-    Returns
-    -------
-    figure, axes, bars
-        As the attributes of AnomalyMapDisplay.
-    """
+    """Draw the largest residuals of each row; return figure, axes and bars."""
     n_features = len(queries[0])
     names = all_names(feature_names, n_features)
     n_bars = min(max_features, n_features)
@@ -139,16 +134,8 @@ def draw_bars(
         ax.bar_label(bars, texts, padding=3, fontsize="small")
         drawn.append(bars)
     most = max(float(found.max()) for found in maps)
-    # Room for the words at the longest bar.
+    # Leave room for the text beside the longest bar.
     axes[0, 0].set_xlim(0, 1.4 * most if most > 0 else 1.0)
     few = f", the {n_bars} largest of {n_features} features"
     axes[-1, 0].set_xlabel(f"anomaly map{few if n_bars < n_features else ''}")
     return figure, axes, drawn
-
-
-def _size(queries: Arrays, n_columns: int) -> tuple[float, float]:
-    """Of a new figure, in inches: panels as wide as the images ask for."""
-    aspect = float(np.median([query.shape[1] / query.shape[0] for query in queries]))
-    height = 2.2 if len(queries) == 1 else 1.5
-    width = height * float(np.clip(aspect, 0.5, 3))
-    return 2.2 + n_columns * width, 0.8 + len(queries) * height

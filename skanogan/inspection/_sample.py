@@ -1,13 +1,15 @@
-"""SampleDisplay: rows that a detector draws, beside real ones."""
+"""SampleDisplay: generated rows beside real rows."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy.stats import ks_2samp
 
-from skanogan._compat import _num_samples, _safe_indexing
+from skanogan._runtime.compatibility import _num_samples, _safe_indexing
 from skanogan.inspection._drawing import (
+    NORMAL_COLOUR,
     as_picture,
     check_matplotlib,
     own_figure,
@@ -20,50 +22,51 @@ from skanogan.inspection._rows import (
     check_methods,
     column_names,
 )
-from skanogan.inspection._sample_panels import draw_histograms, in_a_grid
 
 __all__ = ["SampleDisplay"]
 
 MOST_IMAGES = 100
-"""In one grid."""
+"""The largest number of images in one grid."""
 
 TABLE_ROWS = 1000
-"""Drawn from a detector of tables by default: enough for histograms."""
+"""The number of rows of a table to generate by default, for histograms."""
+
+MOST_BINS = 30
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class SampleDisplay:
-    """What a detector holds for normal: rows that it draws, beside real ones.
+    """Compare rows that a detector generates with real rows.
 
-    Images: a grid of drawn ones, and a grid of real ones if there are any. Tables: a
-    histogram of each feature over all drawn rows, as an outline, on that of the real
-    rows. Of more features than `max_features` those are shown whose two distributions
-    differ most (Kolmogorov and Smirnov's distance), or the first ones if there are no
-    real rows.
+    Images: a grid of generated images, and a grid of real images if there are any.
+    Tables: a histogram of each feature, the generated rows as an outline over the real
+    rows. Of more than `max_features` features, those are shown whose distributions
+    differ most (Kolmogorov-Smirnov distance), or the first ones without real rows.
 
-    `from_estimator` and `from_predictions` make one. All parameters are attributes.
+    `from_estimator` and `from_predictions` create a display. Parameters are attributes.
 
     Parameters
     ----------
     samples : list of ndarray of shape (H, W), (H, W, C) or (d,)
-        Drawn rows: of images, those that are shown.
+        Generated rows to show.
     real : list of ndarray of the shapes of `samples`, default=None
         Real rows.
     n_samples : int, default=None
-        Images that the `samples` are the first of; None if there are no others.
+        The number of generated images, if `samples` are only the first of them.
     feature_names : list of str, default=None
-        Of tables; None is x0, x1, and so on.
+        Names of the columns of a table. None names them x0, x1, and so on.
 
     Attributes
     ----------
     figure_ : matplotlib Figure or SubFigure
     axes_ : ndarray of matplotlib Axes
-        (1,) or (2,) for images, the drawn ones first; one for each feature of tables.
+        (1,) or (2,) for images, generated ones first; one per feature for tables.
     images_ : list of matplotlib AxesImage
-        Only for images: the grids.
+        The grids. Images only.
     bars_ : list of matplotlib StepPatch
-        Only for tables: the histograms of the drawn rows.
+        The histograms of the generated rows. Tables only.
     title_ : matplotlib Text
-        Only for tables.
+        Tables only.
 
     Examples
     --------
@@ -78,18 +81,10 @@ class SampleDisplay:
     (9, (8, 8))
     """
 
-    def __init__(
-        self,
-        *,
-        samples: Sequence[np.ndarray],
-        real: Sequence[np.ndarray] | None = None,
-        n_samples: int | None = None,
-        feature_names: Sequence[str] | None = None,
-    ) -> None:
-        self.samples = samples
-        self.real = real
-        self.n_samples = n_samples
-        self.feature_names = feature_names
+    samples: Sequence[np.ndarray]
+    real: Sequence[np.ndarray] | None = None
+    n_samples: int | None = None
+    feature_names: Sequence[str] | None = None
 
     @classmethod
     def from_estimator(
@@ -102,33 +97,26 @@ class SampleDisplay:
         max_features: int = 12,
         figure: Any = None,
     ) -> "SampleDisplay":
-        """Draw rows from a detector and show them.
+        """Generate rows with a detector and show them.
 
         Parameters
         ----------
         detector : object
-            Fitted, with `sample`.
+            A fitted detector with `sample`.
         X : array-like of shape (n, ...), default=None
-            Real rows to compare with; of images the first ones are shown.
+            As in `from_predictions`.
         n_samples : int, default=None
-            Rows to draw. None is 25 images, or 1,000 rows of a table.
+            Number of rows to generate. None is 25 images, or 1,000 rows of a table.
         random_state : int, RandomState instance or None, default=None
-            Given an int, the same rows each time.
+            An int gives the same rows at each call.
         max_features : int, default=12
-            Of a table.
+            The largest number of features of a table to show.
         figure : matplotlib Figure or SubFigure, default=None
-            Where to draw; None makes a new one.
+            The figure to draw in. None creates one.
 
         Returns
         -------
         display : SampleDisplay
-
-        Raises
-        ------
-        ImportError
-            Without matplotlib.
-        TypeError
-            If the detector has no `sample`.
         """
         check_matplotlib(f"{cls.__name__}.from_estimator")
         check_methods(cls.__name__, detector, ["sample"])
@@ -156,33 +144,26 @@ class SampleDisplay:
         max_features: int = 12,
         figure: Any = None,
     ) -> "SampleDisplay":
-        """Show rows that were drawn already.
+        """Show rows that were generated before.
 
         Parameters
         ----------
         samples : array-like of shape (n, d), (n, H, W) or (n, H, W, C)
-            Drawn rows; of images, at most the first 100 are shown.
+            Generated rows. At most the first 100 images are shown.
         X : array-like of shape (m, ...), default=None
-            Real rows to compare with; of images, as many as of the samples are shown.
+            Real rows, at most as many images as generated ones.
         image_shape : tuple of int, default=None
             (H, W) or (H, W, C) if the rows are flattened images.
         feature_names : list of str, default=None
-            Of tables; None takes the names of the columns, if they have any.
+            Names of the columns of a table. None uses those of `samples` or X, if any.
         max_features : int, default=12
-            Of a table.
+            As in `from_estimator`.
         figure : matplotlib Figure or SubFigure, default=None
-            Where to draw; None makes a new one.
+            As in `from_estimator`.
 
         Returns
         -------
         display : SampleDisplay
-
-        Raises
-        ------
-        ImportError
-            Without matplotlib.
-        ValueError
-            If the rows of X have another shape than the samples.
         """
         check_matplotlib(f"{cls.__name__}.from_predictions")
         if feature_names is None:
@@ -193,13 +174,12 @@ class SampleDisplay:
         drawn = as_rows(_safe_indexing(samples, np.arange(shown)), image_shape)
         real = None
         if X is not None:
-            m = _num_samples(X)
-            m = m if first.ndim == 1 else min(m, shown)
+            m = _num_samples(X) if first.ndim == 1 else min(_num_samples(X), shown)
             real = as_rows(_safe_indexing(X, np.arange(m)), image_shape)
             if real[0].shape != first.shape:
                 raise ValueError(
-                    f"X holds rows of shape {real[0].shape}, and the samples have "
-                    f"{first.shape}: the same shape was expected."
+                    f"X holds rows of shape {real[0].shape}, but the samples have "
+                    f"{first.shape}. Pass rows of the same shape."
                 )
         return cls(
             samples=drawn,
@@ -209,19 +189,19 @@ class SampleDisplay:
         ).plot(max_features=max_features, figure=figure)
 
     def plot(self, *, max_features: int = 12, figure: Any = None) -> "SampleDisplay":
-        """Draw it.
+        """Draw the display.
 
         Parameters
         ----------
         max_features : int, default=12
-            Of a table.
+            As in `from_estimator`.
         figure : matplotlib Figure or SubFigure, default=None
-            Where to draw; None makes a new one.
+            As in `from_estimator`.
 
         Returns
         -------
         display : SampleDisplay
-            Itself, with what was drawn in its attributes.
+            This display.
         """
         check_matplotlib(f"{type(self).__name__}.plot")
         check_count("max_features", max_features)
@@ -234,7 +214,7 @@ class SampleDisplay:
     def _plot_images(self, figure: Any) -> None:
         n = len(self.samples)
         few = "" if self.n_samples is None else f" of {self.n_samples:,}"
-        grids = [(f"{n}{few} drawn rows", self.samples)]
+        grids = [(f"{n}{few} generated rows", self.samples)]
         if self.real is not None:
             grids.append((f"{len(self.real)} real rows", self.real))
         low, high = pixel_range([image for _, images in grids for image in images])
@@ -242,10 +222,9 @@ class SampleDisplay:
         self.axes_ = self.figure_.subplots(1, len(grids), squeeze=False)[0]
         self.images_ = []
         for ax, (title, images) in zip(self.axes_, grids, strict=True):
-            pictures = [as_picture(image, low, high) for image in images]
-            grid = in_a_grid(pictures)
+            grid = _in_a_grid([as_picture(image, low, high) for image in images])
             self.images_.append(ax.imshow(grid, cmap="gray", vmin=0, vmax=1))
-            ax.set(title=title)
+            ax.set_title(title)
             ax.set_axis_off()
 
     def _plot_features(self, max_features: int, figure: Any) -> None:
@@ -269,13 +248,47 @@ class SampleDisplay:
         self.bars_ = []
         for ax, j in zip(self.axes_, shown, strict=True):
             own = None if real is None else real[:, j]
-            self.bars_.append(draw_histograms(ax, drawn[:, j], own))
+            self.bars_.append(_draw_histograms(ax, drawn[:, j], own))
             ax.set_title(names[j], fontsize="medium")
             ax.set_yticks([])
-        title = f"line: {len(drawn):,} drawn rows"
+        title = f"line: {len(drawn):,} generated rows"
         if real is not None:
             title += f"; grey: {len(real):,} real rows"
         if len(shown) < n_features:
-            which = "first" if real is None else "least alike"
+            which = "first" if real is None else "most different"
             title += f"; the {len(shown)} {which} of {n_features} features"
         self.title_ = self.figure_.suptitle(title)
+
+
+def _in_a_grid(pictures: Sequence[np.ndarray]) -> np.ndarray:
+    """Arrange pictures, (H, W) or (H, W, 3), in a square grid with white lines."""
+    height, width = pictures[0].shape[:2]
+    n_columns = int(np.ceil(np.sqrt(len(pictures))))
+    n_rows = -(-len(pictures) // n_columns)
+    gap = max(1, round(0.04 * max(height, width)))
+    down, across = height + gap, width + gap
+    size = (n_rows * down - gap, n_columns * across - gap)
+    grid = np.ones((*size, *pictures[0].shape[2:]))
+    for k, picture in enumerate(pictures):
+        top, left = k // n_columns * down, k % n_columns * across
+        grid[top : top + height, left : left + width] = picture
+    return grid
+
+
+def _draw_histograms(ax: Any, drawn: np.ndarray, real: np.ndarray | None) -> Any:
+    """Draw a histogram of generated values as an outline over that of real values."""
+    both = drawn if real is None else np.concatenate([drawn, real])
+    low, high = np.quantile(both, (0.005, 0.995))
+    if low == high:
+        low, high = both.min(), both.max()
+    edges = np.histogram_bin_edges(np.clip(both, low, high), "auto")
+    if len(edges) > MOST_BINS + 1:
+        edges = np.linspace(low, high, MOST_BINS + 1)
+
+    def shares(values: np.ndarray) -> np.ndarray:
+        # The first and the last bar also count the values beyond the edges.
+        return np.histogram(np.clip(values, low, high), edges)[0] / len(values)
+
+    if real is not None:
+        ax.stairs(shares(real), edges, fill=True, color="0.75")
+    return ax.stairs(shares(drawn), edges, color=NORMAL_COLOUR, linewidth=1.8)

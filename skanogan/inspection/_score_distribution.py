@@ -1,12 +1,14 @@
 """ScoreDistributionDisplay: the scores of normal rows and of anomalies."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from skanogan._labels import check_labels
+from skanogan._data.labels import check_labels
 from skanogan.inspection._drawing import (
     ANOMALY_COLOUR,
+    LEGEND,
     NORMAL_COLOUR,
     check_matplotlib,
     number,
@@ -19,7 +21,7 @@ from skanogan.inspection._rows import check_count, finite_scores, scores_and_thr
 __all__ = ["ScoreDistributionDisplay"]
 
 MOST_TICKS = 100
-"""A group of so few rows is drawn row by row as well."""
+"""Groups of at most this many rows are also drawn row by row, as ticks."""
 
 STYLES: tuple[dict[str, Any], ...] = (
     {"color": NORMAL_COLOUR, "alpha": 0.75},
@@ -30,14 +32,15 @@ TICK = {"marker": "|", "linestyle": "", "markersize": 6, "markeredgewidth": 1.2}
 ONE = {"rows": "row", "normal rows": "normal row", "anomalies": "anomaly"}
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class ScoreDistributionDisplay:
-    """Histograms of the scores of normal rows and of anomalies, with the threshold.
+    """Show histograms of the scores of normal rows and anomalies, and the threshold.
 
-    Each group's bars add up to 1, so that few anomalies can be seen beside many normal
-    rows. An edge of the bars lies on the threshold: what is left of it is flagged.
-    Groups of at most 100 rows are also drawn row by row, as ticks.
+    The bars of each group sum to 1, so that few anomalies are visible beside many
+    normal rows. One edge lies at the threshold, and rows to the left of it are labelled
+    anomalies. Groups of at most 100 rows are also drawn row by row, as ticks.
 
-    `from_estimator` and `from_predictions` make one. All parameters are attributes.
+    `from_estimator` and `from_predictions` create a display. Parameters are attributes.
 
     Parameters
     ----------
@@ -46,7 +49,7 @@ class ScoreDistributionDisplay:
     y_true : ndarray of shape (n,), default=None
         1 normal, -1 anomaly. None draws all rows as one group.
     threshold : float, default=None
-        Scores below are anomalies.
+        Scores below it are anomalies.
     name : str, default=None
         The title.
 
@@ -55,14 +58,14 @@ class ScoreDistributionDisplay:
     ax_ : matplotlib Axes
     figure_ : matplotlib Figure
     bars_ : list of matplotlib StepPatch
-        Of each group that has rows: normal, anomaly.
+        The bars of normal rows and of anomalies, if there are any.
     ticks_ : list of matplotlib Line2D
-        Of each group of at most 100 rows.
+        The ticks of each group of at most 100 rows.
     threshold_line_ : matplotlib Line2D or None
 
     See Also
     --------
-    sklearn.metrics.RocCurveDisplay : All thresholds at once.
+    sklearn.metrics.RocCurveDisplay : Shows all thresholds.
 
     Examples
     --------
@@ -78,18 +81,10 @@ class ScoreDistributionDisplay:
     -0.5
     """
 
-    def __init__(
-        self,
-        *,
-        scores: np.ndarray,
-        y_true: np.ndarray | None = None,
-        threshold: float | None = None,
-        name: str | None = None,
-    ) -> None:
-        self.scores = scores
-        self.y_true = y_true
-        self.threshold = threshold
-        self.name = name
+    scores: np.ndarray
+    y_true: np.ndarray | None = None
+    threshold: float | None = None
+    name: str | None = None
 
     @classmethod
     def from_estimator(
@@ -103,16 +98,15 @@ class ScoreDistributionDisplay:
         name: str | None = None,
         ax: Any = None,
     ) -> "ScoreDistributionDisplay":
-        """Score rows and draw.
+        """Score rows with a detector and draw the scores.
 
         Parameters
         ----------
         detector : object
-            Any fitted detector of scikit-learn's manners. Drawn are `score_samples`
-            with `offset_` as the threshold if it has both, else `decision_function`
-            with 0, else `score_samples` without one.
+            Fitted. The display shows `score_samples` and the threshold `offset_` if it
+            has both, else `decision_function` and 0, else `score_samples` alone.
         X : array-like of shape (n_samples, ...)
-            Rows as the detector takes them.
+            Rows in a form that the detector accepts.
         y : array-like of shape (n_samples,), default=None
             1 normal, -1 anomaly.
         n_bins : int, default=None
@@ -120,22 +114,13 @@ class ScoreDistributionDisplay:
         log_scale : bool, default=None
             As in `plot`.
         name : str, default=None
-            The title; None takes the detector's class.
+            The title. None uses the class of the detector.
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a new figure.
+            The axes to draw in. None creates a figure.
 
         Returns
         -------
         display : ScoreDistributionDisplay
-
-        Raises
-        ------
-        ImportError
-            Without matplotlib.
-        TypeError
-            If the detector has no scores.
-        ValueError
-            For other labels; the message says how to convert.
         """
         check_matplotlib(f"{cls.__name__}.from_estimator")
         scores, threshold = scores_and_threshold(detector, X)
@@ -161,16 +146,16 @@ class ScoreDistributionDisplay:
         name: str | None = None,
         ax: Any = None,
     ) -> "ScoreDistributionDisplay":
-        """Draw scores that are there already.
+        """Draw scores that were computed before.
 
         Parameters
         ----------
         y_true : array-like of shape (n_samples,), or None
-            1 normal, -1 anomaly; None draws all rows as one group.
+            1 normal, -1 anomaly. None draws all rows as one group.
         scores : array-like of shape (n_samples,)
-            From `score_samples` or `decision_function`: lower is more abnormal.
+            `score_samples` or `decision_function`: lower is more abnormal.
         threshold : float, default=None
-            Scores below are called anomalies.
+            Scores below it are anomalies.
         n_bins : int, default=None
             As in `plot`.
         log_scale : bool, default=None
@@ -178,18 +163,11 @@ class ScoreDistributionDisplay:
         name : str, default=None
             The title.
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a new figure.
+            The axes to draw in. None creates a figure.
 
         Returns
         -------
         display : ScoreDistributionDisplay
-
-        Raises
-        ------
-        ImportError
-            Without matplotlib.
-        ValueError
-            For other labels, and for scores that are not finite.
         """
         check_matplotlib(f"{cls.__name__}.from_predictions")
         scores = finite_scores(scores)
@@ -205,45 +183,42 @@ class ScoreDistributionDisplay:
         n_bins: int | None = None,
         log_scale: bool | None = None,
     ) -> "ScoreDistributionDisplay":
-        """Draw it.
+        """Draw the display.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a new figure.
+            The axes to draw in. None creates a figure.
         n_bins : int, default=None
-            Bars over the range of the scores; None takes as many as the rows bear, at
-            most 60.
+            Number of bars over the range of the scores; None chooses at most 60.
         log_scale : bool, default=None
-            Whether the scores' axis is logarithmic, but for a stretch around zero. None
-            decides: it is, if the scores reach ten times as far as the middle nine
-            tenths of the normal rows.
+            Whether the axis is logarithmic, except near zero. None is True if the range
+            of the scores is more than ten times that of nine tenths of the normal rows.
 
         Returns
         -------
         display : ScoreDistributionDisplay
-            Itself, with what was drawn in its attributes.
+            This display.
         """
         check_matplotlib(f"{type(self).__name__}.plot")
         if n_bins is not None:
             check_count("n_bins", n_bins)
-        self.ax_ = ax = own_axes(ax, (6.4, 3.6))
+        self.ax_ = ax = own_axes(ax, (6.4, 3.6), self.name)
         self.figure_ = ax.figure
-        groups = self._groups()
+        scores, y = self.scores, self.y_true
+        groups = {"rows": scores}
+        if y is not None:
+            groups = {"normal rows": scores[y == 1], "anomalies": scores[y == -1]}
+        parts = list(groups.values())
         if log_scale is None:
-            log_scale = reaches_far(self.scores, groups[0][1])
+            log_scale = reaches_far(scores, parts[0])
         if log_scale:
-            ax.set_xscale("symlog", linthresh=linear_stretch(self.scores))
-        edges = bin_edges(
-            [own for _, own in groups],
-            self.threshold,
-            n_bins,
-            ax.xaxis.get_transform(),
-        )
-        heights = [np.histogram(own, edges)[0] / max(1, len(own)) for _, own in groups]
+            ax.set_xscale("symlog", linthresh=linear_stretch(scores))
+        edges = bin_edges(parts, self.threshold, n_bins, ax.xaxis.get_transform())
+        heights = [np.histogram(own, edges)[0] / max(1, len(own)) for own in parts]
         top = max(float(own.max()) for own in heights)
         self.bars_, self.ticks_ = [], []
-        for k, (name, own) in enumerate(groups):
+        for k, (name, own) in enumerate(groups.items()):
             if not len(own):
                 continue
             label = f"{len(own):,} {name if len(own) > 1 else ONE[name]}"
@@ -253,7 +228,7 @@ class ScoreDistributionDisplay:
                 ax.stairs(heights[k], edges, fill=True, label=label, **STYLES[k])
             )
             if len(own) <= MOST_TICKS:
-                # In a lane of their own under the bars.
+                # Below the bars, at a height of its own for each group.
                 lane = np.full(len(own), -0.035 * (k + 1) * top)
                 self.ticks_ += ax.plot(own, lane, color=STYLES[k]["color"], **TICK)
         self.threshold_line_ = None
@@ -262,22 +237,11 @@ class ScoreDistributionDisplay:
             self.threshold_line_ = ax.axvline(
                 self.threshold, color="black", linestyle="--", label=label
             )
-        group = "the rows" if self.y_true is None else "each group"
+        group = "the rows" if y is None else "each group"
         ax.set(xlabel="score (lower is more abnormal)", ylabel=f"share of {group}")
         ax.set_ylim(-0.1 * top if self.ticks_ else 0, top)
         room_above(ax, 0.3)
-        # No shares above the bars or below zero.
+        # Remove labels of shares above the bars or below zero.
         ax.set_yticks([tick for tick in ax.get_yticks() if 0 <= tick <= 1.01 * top])
-        if self.name is not None:
-            ax.set_title(self.name)
-        ax.legend(loc="upper left", fontsize="small", framealpha=1, edgecolor="none")
+        ax.legend(**LEGEND)
         return self
-
-    def _groups(self) -> list[tuple[str, np.ndarray]]:
-        """What each group is called, and its scores; the first is the normal one."""
-        if self.y_true is None:
-            return [("rows", self.scores)]
-        return [
-            ("normal rows", self.scores[self.y_true == 1]),
-            ("anomalies", self.scores[self.y_true == -1]),
-        ]

@@ -1,11 +1,12 @@
-"""TrainingCurveDisplay: the losses of a training, and the state that was kept."""
+"""TrainingCurveDisplay: the losses of a training and the state that was kept."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from skanogan.inspection._drawing import check_matplotlib, own_axes, room_above
+from skanogan.inspection._drawing import LEGEND, check_matplotlib, own_axes, room_above
 from skanogan.inspection._rows import check_methods
 
 __all__ = ["TrainingCurveDisplay"]
@@ -17,43 +18,43 @@ LINES = (
     {"color": "#CC79A7", "linestyle": ":", "marker": "D"},
     {"color": "#56B4E9", "linestyle": (0, (5, 1)), "marker": "v"},
 )
-"""Apart by the line and the mark where colours are not."""
+"""The lines also differ in style and marker, so that they can be read in grey."""
 
 VALIDATION_LINE = {"color": "black", "linestyle": "-", "linewidth": 2.5}
 
 WIDE_RANGE = 10
-"""Losses of which one is so many times another are drawn on a logarithmic axis."""
+"""The axis is logarithmic if the largest loss is more than this times the smallest."""
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class TrainingCurveDisplay:
-    """The losses of a training by name, and the validation error on its own axis.
+    """Show the losses of a training, and the validation error on an axis of its own.
 
-    Where there is a validation error, the state that the training ended with is marked:
-    the one with the least error of those recorded, in the last call of `fit` and the
-    last stage of the training.
+    If there is a validation error, a line marks the state that was kept. This is the
+    record of least error in the last call of `fit` and the last stage of the training.
 
-    `from_estimator` makes one. All parameters are attributes.
+    `from_estimator` creates a display. Parameters are attributes.
 
     Parameters
     ----------
     history : list of dict
-        Records with ``n_iter``, losses by name and perhaps ``validation_error``: a
-        detector's `history_`.
+        The `history_` of a detector: records with ``n_iter``, losses, and possibly
+        ``validation_error``.
     name : str, default=None
         The title.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        Of the losses.
+        The axes of the losses.
     validation_ax_ : matplotlib Axes or None
-        Of the validation error, on the same updates.
+        The axes of the validation error.
     figure_ : matplotlib Figure
     lines_ : dict of str to matplotlib Line2D
-        By the names of the losses.
+        Lines by the names of the losses.
     validation_line_ : matplotlib Line2D or None
     kept_line_ : matplotlib Line2D or None
-        At the update whose state was kept.
+        The line at the update whose state was kept.
 
     Examples
     --------
@@ -67,11 +68,8 @@ class TrainingCurveDisplay:
     ['classifier_loss', 'generator_loss', 'latent_loss', 'visual_loss']
     """
 
-    def __init__(
-        self, *, history: Sequence[dict[str, float]], name: str | None = None
-    ) -> None:
-        self.history = history
-        self.name = name
+    history: Sequence[dict[str, float]]
+    name: str | None = None
 
     @classmethod
     def from_estimator(
@@ -87,24 +85,17 @@ class TrainingCurveDisplay:
         Parameters
         ----------
         detector : object
-            Fitted, with `history_`.
+            A fitted detector with `history_`.
         names : list of str, default=None
             As in `plot`.
         name : str, default=None
-            The title; None takes the detector's class.
+            The title. None uses the class of the detector.
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a new figure.
+            The axes to draw in. None creates a figure.
 
         Returns
         -------
         display : TrainingCurveDisplay
-
-        Raises
-        ------
-        ImportError
-            Without matplotlib.
-        TypeError
-            If the detector has no `history_`.
         """
         check_matplotlib(f"{cls.__name__}.from_estimator")
         check_methods(cls.__name__, detector, ["history_"])
@@ -114,25 +105,19 @@ class TrainingCurveDisplay:
     def plot(
         self, ax: Any = None, *, names: Sequence[str] | None = None
     ) -> "TrainingCurveDisplay":
-        """Draw it.
+        """Draw the display.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a new figure. The validation error's axis is its
-            twin.
+            The axes to draw in. None creates a figure.
         names : list of str, default=None
-            What to draw of the records; None takes those that end in "loss".
+            Entries of the records to draw. None draws those that end in "loss".
 
         Returns
         -------
         display : TrainingCurveDisplay
-            Itself, with what was drawn in its attributes.
-
-        Raises
-        ------
-        ValueError
-            If no record has one of the names.
+            This display.
         """
         check_matplotlib(f"{type(self).__name__}.plot")
         recorded = dict.fromkeys(key for record in self.history for key in record)
@@ -141,10 +126,10 @@ class TrainingCurveDisplay:
         unknown = [key for key in names if key not in recorded]
         if unknown:
             raise ValueError(
-                f"names holds {unknown}, which no record has; recorded are "
+                f"names holds {unknown}, which no record has. Use some of "
                 f"{list(recorded)}."
             )
-        self.ax_ = ax = own_axes(ax, (6.4, 3.6))
+        self.ax_ = ax = own_axes(ax, (6.4, 3.6), self.name)
         self.figure_ = ax.figure
         self.lines_ = {}
         for k, key in enumerate(names):
@@ -159,59 +144,45 @@ class TrainingCurveDisplay:
                 ax.set_yscale("log")
         drawn += self._plot_validation_error()
         room = 0.04 + 0.08 * -(-len(drawn) // 2)
-        ax.set(xlabel="updates", ylabel="loss, mean since the last mark")
-        if self.name is not None:
-            ax.set_title(self.name)
+        ax.set(xlabel="updates", ylabel="loss, mean since the last marker")
         for axes in filter(None, (ax, self.validation_ax_)):
             room_above(axes, room)
-        # On the twin, if there is one: it is drawn over the other.
-        (self.validation_ax_ or ax).legend(
-            handles=drawn,
-            loc="upper left",
-            ncols=2,
-            fontsize="small",
-            framealpha=1,
-            edgecolor="none",
-        )
+        # The twin, if there is one, is drawn over the other axes.
+        (self.validation_ax_ or ax).legend(handles=drawn, ncols=2, **LEGEND)
         return self
 
     def _plot_validation_error(self) -> list[Any]:
-        """The error on a twin axis and the state that was kept, if there is one."""
+        """Draw the error on a twin axis and mark the state that was kept, if any."""
         self.validation_ax_ = self.validation_line_ = self.kept_line_ = None
-        at, errors = self._curve("validation_error")
-        if not len(at):
+        errors = self._curve("validation_error")
+        if not errors.size:
             return []
         self.validation_ax_ = self.ax_.twinx()
         (self.validation_line_,) = self.validation_ax_.plot(
-            at, errors, label="validation error (right)", **VALIDATION_LINE
+            *errors, label="validation error (right)", **VALIDATION_LINE
         )
         self.validation_ax_.set_ylabel("validation error")
         kept = kept_update(self.history)
         if kept is None:
             return [self.validation_line_]
         self.kept_line_ = self.ax_.axvline(
-            kept,
-            color="0.75",
-            linewidth=5,
-            label=f"kept: update {kept:,}",
+            kept, color="0.75", linewidth=5, label=f"kept: update {kept:,}"
         )
         return [self.validation_line_, self.kept_line_]
 
-    def _curve(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """Updates, and the values of the records that have this name."""
+    def _curve(self, name: str) -> np.ndarray:
+        """Return the updates and the n values of this name, of shape (2, n)."""
         records = [record for record in self.history if name in record]
-        return (
-            np.array([record["n_iter"] for record in records]),
-            np.array([record[name] for record in records]),
-        )
+        values = [(record["n_iter"], record[name]) for record in records]
+        return np.array(values).reshape(-1, 2).T
 
 
 def kept_update(history: Sequence[dict[str, float]]) -> int | None:
-    """The update whose state the training ended with, if errors decided it.
+    """Return the update whose state was kept, if a validation error decided it.
 
-    The least error of the records, but only of the last call of `fit` (a warm start
-    goes on in the same history, and counts itself as ``fit``) and of the last stage
-    (one without an error keeps its last state).
+    Only the records of the last stage of the last call of `fit` count. A warm start
+    continues the history and increments ``fit``. A stage without an error keeps its
+    last state.
     """
     candidates: list[dict[str, float]] = []
     fit = 1.0

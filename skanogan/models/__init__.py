@@ -1,8 +1,19 @@
-"""The methods on tensors, torch only: for those who want a model without a detector."""
+"""The methods on tensors, torch only, for use without a detector."""
 
-from skanogan.models._anogan import AnoGAN
-from skanogan.models._fanogan import FAnoGAN
+from skanogan.models._anogan import AnoGAN, Search
+from skanogan.models._fanogan import EncoderTraining, FAnoGAN
+from skanogan.models._gan import GANParts, GANTraining
 from skanogan.models._model import Model
-from skanogan.models._ocgan import OCGAN
+from skanogan.models._ocgan import OCGAN, Game
 
-__all__ = ["OCGAN", "AnoGAN", "FAnoGAN", "Model"]
+__all__ = [
+    "OCGAN",
+    "AnoGAN",
+    "EncoderTraining",
+    "FAnoGAN",
+    "GANParts",
+    "GANTraining",
+    "Game",
+    "Model",
+    "Search",
+]

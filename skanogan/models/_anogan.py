@@ -1,7 +1,7 @@
 """AnoGAN (Schlegl et al., IPMI 2017, arXiv 1703.05921).
 
-Training is an ordinary GAN on normal rows. For a query x the search looks for the
-latent z whose drawing G(z) is closest to x; the score says how close that is:
+Training is an ordinary GAN on normal rows. For a row x the search looks for the latent
+z whose drawing G(z) is closest to x. The score is how close that is:
 
     R(z) = sum |x - G(z)|                        equation 1, residual loss
     D(z) = sum |f(x) - f(G(z))|                  equation 3, feature matching
@@ -9,7 +9,8 @@ latent z whose drawing G(z) is closest to x; the score says how close that is:
     A(x) = L at the last z                       equation 5, the score
 
 `whitened`, the default here, replaces L by the squared Mahalanobis length of
-f(x) - f(G(z)) under what that difference is for normal rows (`_metric.py`).
+f(x) - f(G(z)) under the second moment that this difference has for normal rows
+(`nn/_metric.py`).
 """
 
 from dataclasses import dataclass, replace
@@ -18,50 +19,58 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from skanogan.models._feature_map import reference_images
-from skanogan.models._folding import folded
 from skanogan.models._gan import GAN, GANParts
-from skanogan.models._inversion import descend
-from skanogan.models._losses import feature_matching, residual
-from skanogan.models._metric import RANK, WhitenedMetric, nearest
-from skanogan.models._model import chunked, floats_kept
+from skanogan.nn import WhitenedMetric, chunked, descend, floats_kept, nearest
+from skanogan.nn._feature_map import reference_images
+from skanogan.nn._folding import folded
 
-__all__ = ["SCORES", "STARTS", "AnoGAN", "Search"]
+__all__ = ["SCORES", "AnoGAN", "Search"]
 
 SCORES = ("whitened", "anogan", "residual", "discrimination", "gan_r", "p_d")
-STARTS = ("nearest", "encoder", "random")
 
 CACHE_BYTES = 8 * 2**20
-"""What the rows of one descent hold on a CPU, if they are at least `CACHE_ROWS`."""
+"""Memory for the rows of one descent on a CPU, but for at least `CACHE_ROWS`."""
 
 CACHE_ROWS = 64
 
 
 @dataclass(frozen=True)
 class Search:
-    """How the latent of a row is searched, and what of it is the score."""
+    """Settings of the search and of the score.
 
-    score: str
-    start: str
-    n_candidates: int
-    n_restarts: int
-    n_steps: int
-    step_size: float
-    tol: float
-    discrimination_weight: float
-    prior_weight: float
-    whitening_floor: float
+    Parameters
+    ----------
+    score : str, default="whitened"
+        One of "whitened", "anogan", "residual", "discrimination", "gan_r" and "p_d".
+    n_candidates : int, default=2048
+        Number of latents, of which the search starts from the nearest, in features.
+    n_steps : int, default=0
+        Number of gradient steps.
+    step_size : float, default=0.05
+        Learning rate of Adam in the search.
+    discrimination_weight : float, default=0.1
+        The paper's lambda.
+    shrinkage : float, default=0.1
+        Shrinkage of the whitened metric.
+    """
+
+    score: str = "whitened"
+    n_candidates: int = 2048
+    n_steps: int = 0
+    step_size: float = 0.05
+    discrimination_weight: float = 0.1
+    shrinkage: float = 0.1
 
 
 class AnoGAN(GAN):
-    """A GAN and the search of its latents.
+    """GAN and a search of its latent space.
 
     Parameters
     ----------
     parts : GANParts
-        With an encoder if the search starts from it.
+        Networks and settings of the GAN.
     search : Search
-        Settings of the search.
+        Settings of the search and of the score.
     """
 
     latents: Tensor
@@ -72,36 +81,19 @@ class AnoGAN(GAN):
         self.search = search
 
     def prepare_scoring(self, x: Tensor, rng: torch.Generator) -> None:
-        """Draw the starts, and learn the metric from how far x is from its start."""
-        search = self.search
-        features = chunked(self._features, x)
-        n_latents = {
-            "random": search.n_restarts,
-            "nearest": search.n_candidates,
-            "encoder": 0,
-        }
-        latents = self._fixed_latents(n_latents[search.start], rng)
+        """Draw the bank of latents and estimate the metric."""
+        shrinkage = self.search.shrinkage
+        features = chunked(self.embed, x)
+        latents = self._fixed_latents(self.search.n_candidates, rng)
         drawn = chunked(self._drawn_features, latents)
+        # The differences from the nearest drawings are not known yet. Choose these with
+        # the metric that normal rows have about their mean.
+        first = WhitenedMetric.fit(features - features.mean(0), shrinkage)
+        bank = first.coordinates(drawn)
+        at = chunked(lambda f: nearest(first.coordinates(f), bank), features)
         some = self._scaled(reference_images(x))
-        if search.start == "random":
-            at_start = drawn[:1]
-            self._learn_positions(some, latents[:1].expand(len(some), -1))
-        elif search.start == "encoder":
-            at_start = chunked(
-                lambda x: self._drawn_features(self.encode(self._scaled(x))), x
-            )
-            self._learn_positions(some, self.encode(some))
-        else:
-            # No differences are known yet: as if normal rows varied as differences do.
-            centred = features - features.mean(0)
-            metric = WhitenedMetric.fit(centred, search.whitening_floor, RANK)
-            bank = metric.coordinates(drawn)
-            at = chunked(lambda f: nearest(metric.coordinates(f), bank), features)
-            at_start = drawn[at[:, 0]]
-            self._learn_positions(some, latents[reference_images(at)[:, 0]])
-        differences = features - at_start
-        self.metric = WhitenedMetric.fit(differences, search.whitening_floor, RANK)
-        self.metric.eval()
+        self._learn_positions(some, latents[reference_images(at)])
+        self.metric = WhitenedMetric.fit(features - drawn[at], shrinkage)
         self.register_buffer("latents", latents)
         self.register_buffer("coordinates", self.metric.coordinates(drawn))
         self._floats_of_a_pass = floats_kept(
@@ -113,18 +105,23 @@ class AnoGAN(GAN):
 
     def score(self, x: Tensor) -> Tensor:
         scaled = self._scaled(x)
-        if self.search.score == "p_d":
+        search = self.search
+        if search.score == "p_d":
             return -self.discriminator(scaled)
         features = self.discriminator.features(scaled)
-        if self._score_is_distance_to_bank:
+        if search.score == "whitened" and search.n_steps == 0:
+            # The distance to the bank is known without drawing the candidate again.
             coordinates = self.metric.coordinates(features)
-            at = nearest(coordinates, self.coordinates)[:, 0]
+            at = nearest(coordinates, self.coordinates)
             return (coordinates - self.coordinates[at]).square().sum(1)
         z = self._find(scaled, features)
-        return self._score_at(z, scaled, features)
+        if search.score == "residual":
+            return _absolute_sum(scaled - self.generator(z))
+        if search.score == "discrimination":
+            return _absolute_sum(features - self._drawn_features(z))
+        return self._search_loss(self.generator, z, scaled, features)
 
     def find_latents(self, x: Tensor) -> Tensor:
-        """The search alone."""
         scaled = self._scaled(x)
         return self._find(scaled, self.discriminator.features(scaled))
 
@@ -135,38 +132,31 @@ class AnoGAN(GAN):
 
     def try_scoring(self, x: Tensor) -> None:
         whole = self.search
-        n_steps = min(whole.n_steps, 1)
         try:
-            self.search = replace(whole, n_steps=n_steps, n_restarts=1)
+            self.search = replace(whole, n_steps=min(whole.n_steps, 1))
             super().try_scoring(x)
         finally:
             self.search = whole
 
-    @property
-    def _score_is_distance_to_bank(self) -> bool:
-        """Whether drawing the nearest candidate again would tell nothing new."""
-        search = self.search
-        looked_up = search.start == "nearest" and search.n_steps == 0
-        return looked_up and search.score == "whitened" and search.prior_weight == 0
-
     def _find(self, scaled: Tensor, features: Tensor) -> Tensor:
-        """The latent of each row: the best of `n_restarts` starts after `n_steps`."""
-        starts = self._starts(scaled, features)
+        """Take the nearest candidate of each row, and `n_steps` from there."""
+        coordinates = self.metric.coordinates(features)
+        starts = self.latents[nearest(coordinates, self.coordinates)]
         if self.search.n_steps == 0:
-            return self._best(starts, scaled, features)
-        n_restarts = starts.shape[1]
-        # Steps on few rows at a time, whose activations stay in the cache: 1.1 times
-        # the rate of 1,024 at once on 28 x 28 images, 2 times on 64 x 64.
+            return starts
+        # Steps on few rows at a time keep their activations in the cache. The rate is
+        # 1.1 times that of 1,024 rows on 28 x 28 images, and twice on 64 x 64.
         length = len(scaled)
         if scaled.device.type == "cpu":
             held = self._floats_of_a_pass * scaled.element_size()
-            length = max(1, max(CACHE_ROWS, CACHE_BYTES // held) // n_restarts)
-        # Anew for each chunk of rows, as a second copy of the weights would be a
-        # second truth; it costs as much as a row.
-        generator = folded(self.generator)
+            length = max(CACHE_ROWS, CACHE_BYTES // held)
+        # Folded anew for each call, so that the model holds its weights only once. It
+        # takes as long as one row.
+        loss = partial(self._search_loss, folded(self.generator))
+        n_steps, step_size = self.search.n_steps, self.search.step_size
         found = [
-            self._descend(generator, *rows)
-            for rows in zip(
+            descend(loss, start, n_steps, step_size, (x, f))
+            for start, x, f in zip(
                 torch.split(starts, length),
                 torch.split(scaled, length),
                 torch.split(features, length),
@@ -175,71 +165,23 @@ class AnoGAN(GAN):
         ]
         return torch.cat(found)
 
-    def _descend(
-        self, generator: nn.Module, starts: Tensor, scaled: Tensor, features: Tensor
-    ) -> Tensor:
-        n_restarts = starts.shape[1]
-        z = descend(
-            partial(self._search_loss, generator),
-            starts.flatten(0, 1),
-            self.search.n_steps,
-            self.search.step_size,
-            targets=(
-                scaled.repeat_interleave(n_restarts, 0),
-                features.repeat_interleave(n_restarts, 0),
-            ),
-            tol=self.search.tol,
-        )
-        return self._best(z.view_as(starts), scaled, features)
-
-    def _best(self, latents: Tensor, scaled: Tensor, features: Tensor) -> Tensor:
-        """Of several latents a row, (n, n_restarts, latent_dim), that of least loss."""
-        n, n_restarts, _ = latents.shape
-        if n_restarts == 1:
-            return latents[:, 0]
-        losses = [
-            self._search_loss(self.generator, z, scaled, features)
-            for z in latents.unbind(1)
-        ]
-        best = torch.stack(losses, 1).argmin(1)
-        return latents[torch.arange(n, device=best.device), best]
-
-    def _starts(self, scaled: Tensor, features: Tensor) -> Tensor:
-        """Starts of shape (n, n_restarts, latent_dim), each a function of its row."""
-        if self.search.start == "random":
-            latents = self.latents[: self.search.n_restarts]
-            return latents.expand(len(features), -1, -1)
-        if self.search.start == "encoder":
-            return self.encode(scaled)[:, None]
-        k = min(self.search.n_restarts, len(self.latents))
-        return self.latents[
-            nearest(self.metric.coordinates(features), self.coordinates, k)
-        ]
-
     def _search_loss(
         self, generator: nn.Module, z: Tensor, scaled: Tensor, features: Tensor
     ) -> Tensor:
-        """What the search minimises, of shape (n,): equation 4 or its variants."""
+        """Equation 4 or its variants, of shape (n,)."""
         drawn = generator(z)
-        score, weight = self.search.score, self.search.discrimination_weight
-        if score == "whitened":
+        weight = self.search.discrimination_weight
+        if self.search.score == "whitened":
             difference = features - self.discriminator.features(drawn)
-            loss = self.metric.squared_length(difference)
-        elif score == "gan_r":
-            # Yeh et al. 2017: cross-entropy of D(G(z)) against "real".
-            real = nn.functional.softplus(-self.discriminator(drawn))
-            loss = (1 - weight) * residual(scaled, drawn) + weight * real
+            return self.metric.squared_length(difference)
+        if self.search.score == "gan_r":
+            # Yeh et al. 2017: cross-entropy of D(G(z)) against 1.
+            other = nn.functional.softplus(-self.discriminator(drawn))
         else:
-            matching = feature_matching(features, self.discriminator.features(drawn))
-            loss = (1 - weight) * residual(scaled, drawn) + weight * matching
-        if self.search.prior_weight:
-            loss = loss + self.search.prior_weight * self.prior.penalty(z)
-        return loss
+            other = _absolute_sum(features - self.discriminator.features(drawn))
+        return (1 - weight) * _absolute_sum(scaled - drawn) + weight * other
 
-    def _score_at(self, z: Tensor, scaled: Tensor, features: Tensor) -> Tensor:
-        """A(x), equation 5, or one of its two parts."""
-        if self.search.score == "residual":
-            return residual(scaled, self.generator(z))
-        if self.search.score == "discrimination":
-            return feature_matching(features, self._drawn_features(z))
-        return self._search_loss(self.generator, z, scaled, features)
+
+def _absolute_sum(differences: Tensor) -> Tensor:
+    """R(z) or D(z) from the differences, (n, ...) to (n,)."""
+    return differences.abs().flatten(1).sum(1)

@@ -1,4 +1,4 @@
-"""What the estimator checks share: normal rows, cheap fits, and comparisons."""
+"""Rows, fits and comparisons shared by the estimator checks."""
 
 import pickle
 import random
@@ -10,16 +10,16 @@ import numpy as np
 import torch
 from sklearn.base import clone
 
-from skanogan._base import BaseDetector
+from skanogan.base import BaseDetector
 
 __all__ = [
     "N_ROWS",
+    "ROW_METHODS",
     "TOLERANCE",
     "assert_equal",
     "assert_history",
     "assert_scores",
     "assert_state",
-    "call_method",
     "containers",
     "fit_copy",
     "fresh_copy",
@@ -29,17 +29,21 @@ __all__ = [
     "normal_rows",
     "random_states",
     "torch_settings",
+    "typical_size",
 ]
 
 N_ROWS = 60
 
-TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-3}
-"""Of scores that should be equal, as a share of their median.
+ROW_METHODS = ("reconstruct", "anomaly_map", "embed")
+"""Methods that return something other than a score for each row."""
 
-Matrix products over other numbers of rows round differently: by 1e-15 in float64 and by
-1e-7 in float32, which a distance to the nearest candidate (a difference of squares) and
-each step of a search amplify. Effects of companions, which the checks are after, are
-of order 1."""
+TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-3}
+"""The largest difference of scores that should be equal, as a share of their median.
+
+Matrix products over another number of rows differ by 1e-15 in float64 and by 1e-7 in
+float32. The distance to the nearest candidate (a difference of squares) and each step
+of a search amplify this. Scores that depend on other rows differ by shares of order 1.
+"""
 
 
 def fresh_copy(detector: BaseDetector, **parameters: Any) -> Any:
@@ -56,12 +60,8 @@ def fit_copy(detector: BaseDetector, X: Any, **parameters: Any) -> Any:
     return fresh_copy(detector, **parameters).fit(X)
 
 
-def call_method(detector: Any, method: str, X: Any) -> Any:
-    return getattr(detector, method)(X)
-
-
 def normal_rows(detector: BaseDetector) -> np.ndarray:
-    """Flat normal rows of the kind the detector is for."""
+    """Make normal rows of a table, or flat images if `image_shape` is set."""
     shape = detector.get_params()["image_shape"]
     if shape is not None:
         return normal_images(tuple(shape))
@@ -71,7 +71,7 @@ def normal_rows(detector: BaseDetector) -> np.ndarray:
 
 
 def normal_images(shape: tuple[int, ...]) -> np.ndarray:
-    """Flattened images of one bright bar, thick or thin, on noise."""
+    """Make flat images of a vertical bar of one or two pixels on noise."""
     rng = np.random.RandomState(0)
     images = 0.1 * rng.uniform(size=(N_ROWS, *shape))
     for image in images:
@@ -140,19 +140,20 @@ def assert_state(fitted: Any, before: "dict[str, torch.Tensor]", what: str) -> N
     for key, weight in fitted.model_.named_parameters():
         assert weight.grad is None, f"{what} leaves a gradient in {key}."
         assert not weight.requires_grad, f"{what} leaves {key} trainable."
-    awake = [key for key, module in fitted.model_.named_modules() if module.training]
-    assert not awake, f"{what} leaves {awake} in training mode."
+    training = [key for key, part in fitted.model_.named_modules() if part.training]
+    assert not training, f"{what} leaves {training} in training mode."
 
 
 def assert_history(name: str, fitted: Any) -> None:
     updates = [record["n_iter"] for record in fitted.history_]
     increasing = bool((np.diff([0, *updates]) > 0).all())
     assert (increasing, updates[-1]) == (True, fitted.n_iter_), (
-        f"{name}.history_ has n_iter {updates}, and n_iter_ is {fitted.n_iter_}."
+        f"{name}.history_ has n_iter {updates}, but n_iter_ is {fitted.n_iter_}."
     )
-    # A training in stages has other losses in each, and in the interval between two.
+    # Each stage of a training, and a record that two stages share, has losses of its
+    # own.
     kinds = [kind for kind, _ in groupby(fitted.history_, key=sorted)]
-    assert all(kinds.count(kind) == 1 for kind in kinds), f"{name}.history_ has holes."
+    assert all(kinds.count(kind) == 1 for kind in kinds), f"{name}.history_ has gaps."
     for record in fitted.history_:
         assert np.isfinite(list(record.values())).all(), f"{name}.history_: {record}."
 
@@ -165,12 +166,19 @@ def assert_scores(
     scale: "np.ndarray | None" = None,
 ) -> None:
     dtype = next(fitted.model_.parameters()).dtype
-    scale = np.median(np.abs(expected if scale is None else scale))
-    share = np.abs(found - expected).max() / scale
-    assert share <= TOLERANCE[dtype], (
-        f"{what}: scores differ by {share:.1e} of their median in {dtype}; at most "
-        f"{TOLERANCE[dtype]:.0e} was expected."
+    share = np.abs(found - expected).max() / typical_size(
+        expected if scale is None else scale
     )
+    assert share <= TOLERANCE[dtype], (
+        f"{what}: scores differ by {share:.1e} of their median in {dtype}. At most "
+        f"{TOLERANCE[dtype]:.0e} is allowed."
+    )
+
+
+def typical_size(values: np.ndarray) -> float:
+    """Return the median of absolute values, or if it is 0 their maximum or 1."""
+    sizes = np.abs(values)
+    return float(np.median(sizes) or sizes.max() or 1.0)
 
 
 def assert_equal(found: np.ndarray, expected: np.ndarray, what: str) -> None:

@@ -1,23 +1,21 @@
-"""Every public detector of the package, so that none can be forgotten."""
+"""Find the registered detectors, so that checks and commands cannot miss one."""
 
-import inspect
-
-import skanogan
-from skanogan._base import BaseDetector
+from skanogan._persistence.registry import registered_detectors
+from skanogan.detectors._base import BaseDetector
 
 __all__ = ["all_detectors"]
 
 
-def all_detectors() -> list[tuple[str, type]]:
-    """Public detector classes, found rather than listed.
+def all_detectors() -> list[tuple[str, type[BaseDetector]]]:
+    """List the detector classes that are registered.
 
-    A class that is exported by ``skanogan`` is checked, benchmarked and documented
-    without an edit elsewhere.
+    The classes of this package are always registered. A class of another package is
+    registered by `skanogan.base.register_detector` when its module is imported.
 
     Returns
     -------
     detectors : list of (str, type)
-        Name and class, by name.
+        Name and class, sorted by name.
 
     Examples
     --------
@@ -25,9 +23,8 @@ def all_detectors() -> list[tuple[str, type]]:
     >>> "AnoGANDetector" in dict(all_detectors())
     True
     """
-    public = ((name, getattr(skanogan, name)) for name in skanogan.__all__)
     return sorted(
         (name, found)
-        for name, found in public
-        if inspect.isclass(found) and issubclass(found, BaseDetector)
+        for name, found in registered_detectors().items()
+        if issubclass(found, BaseDetector)
     )

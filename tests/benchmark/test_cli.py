@@ -81,19 +81,19 @@ def test_a_run_prints_tables_and_writes_files(arguments, tmp_path, capsys):
     assert "IsolationForest" in printed
     assert "false" in printed
     with (tmp_path / "out" / "results.csv").open() as file:
-        assert len(list(csv.DictReader(file))) == 12
+        assert len(list(csv.DictReader(file))) == 14
     with (tmp_path / "out" / "summary.csv").open() as file:
-        assert len(list(csv.DictReader(file))) == 6
+        assert len(list(csv.DictReader(file))) == 7
     results = json.loads((tmp_path / "out" / "results.json").read_text())
     assert {"scikit-learn", "torch", "numpy", "skanogan"} <= set(results["versions"])
     assert results["machine"]["cores"] >= 1
     assert results["arguments"]["seeds"] == [0, 1]
-    assert len(results["cells"]) == 12
-    picture = (tmp_path / "out" / "benchmark.png").read_bytes()
-    assert picture.startswith(b"\x89PNG")
+    assert len(results["cells"]) == 14
+    plot = (tmp_path / "out" / "benchmark.png").read_bytes()
+    assert plot.startswith(b"\x89PNG")
 
 
-def test_failed_cells_are_said_and_the_status_is_0(arguments, own_module, capsys):
+def test_failed_cells_are_listed_and_the_status_is_0(arguments, own_module, capsys):
     arguments[2] = "own_detectors:Fails,MeanDistance"
     assert main(arguments) == 0
     printed = capsys.readouterr().out
@@ -101,7 +101,7 @@ def test_failed_cells_are_said_and_the_status_is_0(arguments, own_module, capsys
     assert "own_detectors:Fails on blob, seed 0: RuntimeError" in printed
 
 
-def test_a_run_in_which_everything_fails_comes_to_its_end(
+def test_a_run_in_which_every_cell_fails_has_the_status_0(
     arguments, own_module, tmp_path
 ):
     arguments[2] = "own_detectors:Fails"
@@ -110,19 +110,19 @@ def test_a_run_in_which_everything_fails_comes_to_its_end(
     assert not (tmp_path / "out" / "benchmark.png").exists()
 
 
-def test_kept_cells_are_said(arguments, capsys):
+def test_results_of_an_earlier_run_are_counted(arguments, capsys):
     main([*arguments, "--no-plot"])
-    assert "kept from an earlier run" not in capsys.readouterr().out
+    assert "results of an earlier run" not in capsys.readouterr().out
     main([*arguments, "--no-plot"])
-    assert "6 of 6 cells were kept from an earlier run" in capsys.readouterr().out
+    assert "7 of 7 cells are results of an earlier run" in capsys.readouterr().out
 
 
-def test_no_plot_draws_nothing(arguments, tmp_path):
+def test_no_plot_writes_no_plot(arguments, tmp_path):
     main([*arguments, "--no-plot"])
     assert not (tmp_path / "out" / "benchmark.png").exists()
 
 
-def test_without_matplotlib_it_is_said_how_to_install_it(
+def test_without_matplotlib_the_command_to_install_it_is_printed(
     arguments, capsys, monkeypatch
 ):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
@@ -130,9 +130,9 @@ def test_without_matplotlib_it_is_said_how_to_install_it(
     assert "pip install 'skanogan[plot]'" in capsys.readouterr().out
 
 
-def test_a_limit_is_said(arguments, capsys):
+def test_a_limit_is_printed(arguments, capsys):
     main([*arguments, "--no-plot", "--limit", "20"])
-    assert "at most 20 rows" in capsys.readouterr().out
+    assert "at most 20 training rows and 20 test rows" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_a_limit_is_said(arguments, capsys):
         (["digits", "--protocol", "p2"], "p2 needs an official test part"),
         (["digits", "--seeds", "a"], "invalid seeds value: 'a'"),
         (["digits", "--jobs", "0"], "invalid jobs value: '0'"),
-        (["digits", "--detectors", "Nothing"], "no detector is called 'Nothing'"),
+        (["digits", "--detectors", "Nothing"], "no detector is named 'Nothing'"),
         (["digits", "--classes", "99"], "no task has one of the classes 99"),
         (["digits", "--frobnicate"], "unrecognized arguments"),
     ],
@@ -165,13 +165,13 @@ def test_an_output_folder_that_is_a_file_gives_status_2(arguments, table, capsys
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_an_interruption_says_that_the_run_goes_on(arguments, monkeypatch, capsys):
+def test_an_interruption_prints_how_to_resume(arguments, monkeypatch, capsys):
     def interrupted(*args, **options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("skanogan.benchmark._cli.run_benchmark", interrupted)
     assert main(arguments) == 130
-    assert "the same command goes on" in capsys.readouterr().err
+    assert "the same command resumes the run" in capsys.readouterr().err
 
 
 def test_the_module_runs_the_benchmark(arguments):

@@ -1,40 +1,13 @@
 import numpy as np
 import pytest
 
+from skanogan.baselines import MeanDistance
 from skanogan.benchmark import UsageError
-from skanogan.benchmark._baselines import KNNDistance, MeanDistance, PCAReconstruction
 from skanogan.benchmark._conventions import PyODView, as_input, in_our_convention
 from skanogan.benchmark._detectors import find_detectors, split_names
 
-SIMPLE = [KNNDistance(), PCAReconstruction(), MeanDistance()]
 
-
-@pytest.mark.parametrize("detector", SIMPLE, ids=lambda detector: str(detector))
-def test_automatic_thresholds_flag_about_5_percent_of_new_normal_rows(detector):
-    rng = np.random.RandomState(0)
-    mixing = rng.normal(size=(4, 10))
-    X = rng.normal(size=(4000, 4)) @ mixing + 0.3 * rng.normal(size=(4000, 10))
-    flagged = detector.fit(X[:2000]).predict(X[2000:]) == -1
-    # 2,000 new rows: three standard deviations of a 5 % share are 1.5 %
-    assert flagged.mean() == pytest.approx(0.05, abs=0.02)
-
-
-def test_distance_to_the_mean_of_the_others_is_exact():
-    X = np.random.RandomState(0).normal(size=(7, 3))
-    detector = MeanDistance().fit(X)
-    expected = [
-        np.abs(X[i] - np.delete(X, i, axis=0).mean(axis=0)).sum() for i in range(7)
-    ]
-    np.testing.assert_allclose(detector._as_new(X), expected)
-
-
-@pytest.mark.parametrize("contamination", ["often", 0.0, 0.6])
-def test_simple_detectors_refuse_other_contaminations(contamination):
-    with pytest.raises(ValueError, match="expected 'auto' or a float"):
-        KNNDistance(contamination=contamination).fit(np.eye(5))
-
-
-def test_all_means_those_of_the_package_and_the_baselines():
+def test_all_stands_for_the_detectors_of_the_package_and_the_baselines():
     names = [spec.name for spec in find_detectors("all")]
     assert names == [
         "PackageDetector",
@@ -43,6 +16,7 @@ def test_all_means_those_of_the_package_and_the_baselines():
         "LocalOutlierFactor",
         "KNNDistance",
         "PCAReconstruction",
+        "MahalanobisDistance",
         "MeanDistance",
     ]
 
@@ -73,18 +47,18 @@ def test_names_of_baselines_take_arguments():
     assert spec.make().novelty is True
 
 
-def test_what_the_user_sets_is_left_alone(own_module):
+def test_arguments_of_the_user_are_not_replaced(own_module):
     (spec,) = find_detectors("own_detectors:Distance(random_state=5, device='cpu')")
     detector = spec.make(0, "cuda")
     assert (detector.random_state, detector.device) == (5, "cpu")
 
 
-def test_the_device_is_handed_on(own_module):
+def test_the_device_is_passed_to_the_detector(own_module):
     (spec,) = find_detectors("own_detectors:Distance")
     assert spec.make(0, "cuda").device == "cuda"
 
 
-def test_a_function_may_make_a_pipeline_and_its_seed_is_set(own_module):
+def test_a_function_can_make_a_pipeline_and_its_seed_is_set(own_module):
     (spec,) = find_detectors("own_detectors:pipeline")
     assert spec.make(4)[-1].random_state == 4
 
@@ -92,13 +66,13 @@ def test_a_function_may_make_a_pipeline_and_its_seed_is_set(own_module):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("NoSuchDetector", "no detector is called 'NoSuchDetector'"),
+        ("NoSuchDetector", "no detector is named 'NoSuchDetector'"),
         ("no_such_module:Thing", "cannot be imported"),
         ("sklearn.ensemble:NoSuchForest", "cannot be imported"),
-        ("KNNDistance(3)", "by name"),
+        ("KNNDistance(3)", "must have names"),
         ("KNNDistance(n_neighbors=open('x'))", "expected literals"),
         ("KNNDistance(size=3)", "cannot be made"),
-        ("KNNDistance(n_neighbors=", "is no detector"),
+        ("KNNDistance(n_neighbors=", "does not name a detector"),
         ("builtins:dict", "has no fit method"),
         ("", "no detectors are named"),
     ],
@@ -108,40 +82,46 @@ def test_unusable_detectors_are_refused_with_a_reason(text, message):
         find_detectors(text)
 
 
-def test_sign_and_labels_of_pyod_are_turned(own_module):
+def test_sign_and_labels_of_pyod_are_converted(own_module):
     X = np.random.RandomState(0).normal(size=(100, 2))
     queries = np.array([[0.0, 0.0], [9.0, 9.0]])
     foreign = own_module.LikePyOD().fit(X)
-    turned = in_our_convention(foreign)
-    assert isinstance(turned, PyODView)
+    converted = in_our_convention(foreign)
+    assert isinstance(converted, PyODView)
     np.testing.assert_array_equal(foreign.predict(queries), [0, 1])
-    np.testing.assert_array_equal(turned.predict(queries), [1, -1])
-    normal, anomaly = turned.decision_function(queries)
+    np.testing.assert_array_equal(converted.predict(queries), [1, -1])
+    normal, anomaly = converted.decision_function(queries)
     assert anomaly < 0 < normal
 
 
-def test_pyod_at_the_end_of_a_pipeline_is_turned_too(own_module):
+def test_pyod_at_the_end_of_a_pipeline_is_converted(own_module):
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     X = np.random.RandomState(0).normal(size=(100, 2))
     pipeline = make_pipeline(StandardScaler(), own_module.LikePyOD()).fit(X)
-    turned = in_our_convention(pipeline)
-    np.testing.assert_array_equal(turned.predict([[0.0, 0.0], [9.0, 9.0]]), [1, -1])
+    converted = in_our_convention(pipeline)
+    np.testing.assert_array_equal(converted.predict([[0.0, 0.0], [9.0, 9.0]]), [1, -1])
 
 
-def test_detectors_of_scikit_learn_stay_as_they_are():
+def test_detectors_of_scikit_learn_are_not_converted():
     detector = MeanDistance().fit(np.eye(4))
     assert in_our_convention(detector) is detector
 
 
-def test_images_are_flat_floats_for_those_that_take_only_tables(own_module):
+def test_detectors_of_tables_get_images_as_flat_floats(own_module):
     images = np.full((5, 4, 4), 255, dtype=np.uint8)
     flat = as_input(own_module.FlatOnly(), images)
     assert flat.shape == (5, 16)
     assert flat.dtype == np.float64
     assert flat.max() == 255
     assert as_input(own_module.TakesImages(), images) is images
+
+
+def test_baselines_are_found_by_their_import_path():
+    (spec,) = find_detectors("skanogan.baselines:MahalanobisDistance(shrinkage=0.2)")
+    assert spec.make().shrinkage == 0.2
+    assert spec.family == "baseline"
 
 
 def test_the_detectors_of_this_package_are_found(monkeypatch):

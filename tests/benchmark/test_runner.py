@@ -30,7 +30,7 @@ def test_a_cell_holds_what_was_measured(run):
     assert row["error"] is None
 
 
-def test_signs_are_right_for_isolation_forest_and_its_reverse(run, own_module):
+def test_the_conventions_of_scikit_learn_and_pyod_are_recognised(run, own_module):
     forest, foreign = run("IsolationForest,own_detectors:LikePyOD")
     for row in (forest, foreign):
         assert row["auroc"] > 0.99
@@ -49,7 +49,7 @@ def test_false_alarms_are_those_of_predict(run, table):
     assert row["detected"] == np.mean(labels[y_test == -1] == -1)
 
 
-def test_rows_come_in_the_order_of_the_plan(run):
+def test_results_are_ordered_by_seed_task_and_detector(run):
     rows = run("MeanDistance,KNNDistance", seeds=(1, 0))
     assert [(row["seed"], row["detector"]) for row in rows] == [
         (1, "MeanDistance"),
@@ -64,10 +64,10 @@ def test_rows_come_in_the_order_of_the_plan(run):
     [
         ("Fails", "RuntimeError: the network has diverged"),
         ("GivesNaN", "not finite"),
-        ("OtherLabels", "expected 1 and -1"),
+        ("OtherLabels", "expected 1 for normal rows and -1 for outliers"),
     ],
 )
-def test_a_failing_detector_is_reported_and_ends_nothing(
+def test_a_failing_detector_is_reported_and_the_others_run(
     run, own_module, detector, message
 ):
     failed, fine = run(f"own_detectors:{detector},MeanDistance")
@@ -82,11 +82,11 @@ def test_finished_cells_are_not_run_again(run, own_module):
     assert own_module.Counting.fits == 1
 
 
-def test_a_run_goes_on_after_an_interruption(run, own_module, tmp_path):
+def test_an_interrupted_run_is_resumed(run, own_module, tmp_path):
     run("own_detectors:Counting", seeds=(0, 1, 2))
     path = tmp_path / "out" / CELLS
     lines = path.read_text().splitlines()
-    path.write_text("\n".join([lines[0], lines[1], lines[2][:40]]))  # a torn line
+    path.write_text("\n".join([lines[0], lines[1], lines[2][:40]]))  # incomplete
     rows = run("own_detectors:Counting", seeds=(0, 1, 2))
     assert own_module.Counting.fits == 4
     assert [row["seed"] for row in rows] == [0, 1, 2]
@@ -94,7 +94,7 @@ def test_a_run_goes_on_after_an_interruption(run, own_module, tmp_path):
     assert own_module.Counting.fits == 4
 
 
-def test_cells_are_kept_when_the_run_is_interrupted(run, own_module, monkeypatch):
+def test_finished_cells_are_kept_after_an_interruption(run, own_module, monkeypatch):
     def interrupted(self, X, y=None):
         raise KeyboardInterrupt
 
@@ -105,14 +105,14 @@ def test_cells_are_kept_when_the_run_is_interrupted(run, own_module, monkeypatch
     assert own_module.Counting.fits == 1
 
 
-def test_failed_cells_are_tried_again(run, own_module, monkeypatch):
+def test_failed_cells_are_run_again(run, own_module, monkeypatch):
     run("own_detectors:Fails")
     monkeypatch.setattr(own_module.Fails, "fit", own_module.Distance.fit)
     (row,) = run("own_detectors:Fails")
     assert row["error"] is None
 
 
-def test_fresh_forgets_what_was_finished(run, own_module):
+def test_fresh_runs_finished_cells_again(run, own_module):
     run("own_detectors:Counting")
     run("own_detectors:Counting", fresh=True)
     assert own_module.Counting.fits == 2
@@ -141,7 +141,7 @@ def test_what_changes_a_result_makes_another_cell(
         tasks.mkdir()
         np.savez(tasks / "blob.npz", **arrays)
     elif change == "version":
-        monkeypatch.setattr("skanogan.__version__", "0+another", raising=False)
+        monkeypatch.setattr("skanogan.__version__", "0+another")
     tasks = load_tasks(str(tasks), limit=20 if change == "limit" else None)
     out = table.parent / "out"
     run_benchmark(tasks, detector, out=out, jobs=1, progress=False, **options)
@@ -154,7 +154,7 @@ def test_each_line_of_the_cells_is_json(run, own_module, tmp_path):
     assert [json.loads(line)["error"] is None for line in lines] == [False, True]
 
 
-def test_images_go_whole_to_those_that_take_them(own_module, tmp_path):
+def test_detectors_of_images_get_images(own_module, tmp_path):
     run_benchmark(
         load_tasks("digits", classes=[1]),
         "own_detectors:TakesImages,own_detectors:FlatOnly",
@@ -171,7 +171,7 @@ def test_warnings_are_kept_with_the_cell(run):
     assert "n_neighbors" in row["warnings"][0]
 
 
-def test_a_detector_that_ends_its_process_ends_only_its_cell(run, own_module):
+def test_a_detector_that_ends_its_process_fails_alone(run, own_module):
     rows = run("MeanDistance,own_detectors:EndsItsProcess,KNNDistance", jobs=2)
     mean, ended, neighbours = rows
     assert "the process ended" in ended["error"]
@@ -179,6 +179,6 @@ def test_a_detector_that_ends_its_process_ends_only_its_cell(run, own_module):
     assert neighbours["error"] is None
 
 
-def test_one_process_alone_uses_a_gpu():
+def test_a_gpu_is_used_by_one_process():
     assert default_jobs("cuda") == 1
     assert default_jobs("cpu") >= 1

@@ -92,7 +92,7 @@ def test_tables_are_capped_at_5000_rows_of_each_kind(tmp_path):
     assert len(row_set(X_train) | row_set(X_test)) == 15_000
 
 
-def test_labels_1_and_minus_1_are_read_as_scikit_learn_means_them(tmp_path):
+def test_labels_1_and_minus_1_mean_what_they_mean_in_scikit_learn(tmp_path):
     y = np.repeat([1, -1], [30, 10])
     np.savez(tmp_path / "signed.npz", X=np.arange(40.0).reshape(-1, 1), y=y)
     X_train, _, y_test = load_tasks(str(tmp_path / "signed.npz"))[0].split(0)
@@ -100,12 +100,12 @@ def test_labels_1_and_minus_1_are_read_as_scikit_learn_means_them(tmp_path):
     assert np.sum(y_test == -1) == 10
 
 
-def test_a_folder_gives_one_task_a_file(table):
+def test_a_folder_gives_one_task_for_each_file(table):
     np.savez(table.with_name("another.npz"), **np.load(table))
     assert [task.name for task in load_tasks(str(table.parent))] == ["another", "blob"]
 
 
-def test_class_labels_ask_for_a_protocol_and_say_how_to_convert(tmp_path):
+def test_class_labels_need_a_protocol(tmp_path):
     path = tmp_path / "three.npz"
     np.savez(path, X=np.arange(30.0).reshape(-1, 1), y=np.arange(30) % 3)
     with pytest.raises(UsageError, match=r"3 classes.*--protocol p1.*y = \(labels"):
@@ -123,7 +123,7 @@ def test_classes_choose_the_normal_label_of_class_labels(tmp_path):
 
 
 @pytest.mark.parametrize("y", [np.linspace(0, 1, 30), np.array(["a", "b"] * 15)])
-def test_labels_that_are_no_classes_are_refused(tmp_path, y):
+def test_labels_that_are_not_classes_are_refused(tmp_path, y):
     np.savez(tmp_path / "bad.npz", X=np.zeros((30, 2)), y=y)
     with pytest.raises(UsageError, match=r"expected 0 \(normal\) and 1 \(anomaly\)"):
         load_tasks(str(tmp_path / "bad.npz"))
@@ -137,7 +137,7 @@ def test_pickled_content_is_not_loaded(tmp_path):
 
 def test_other_arrays_are_named_in_the_error(tmp_path):
     np.savez(tmp_path / "other.npz", data=np.zeros((3, 2)))
-    with pytest.raises(UsageError, match="holds data; expected X and y"):
+    with pytest.raises(UsageError, match="holds the arrays data; expected X and y"):
         load_tasks(str(tmp_path / "other.npz"))
 
 
@@ -190,11 +190,13 @@ def test_idx_folders_are_read_like_npz_with_parts(images, tmp_path, suffix):
         np.testing.assert_array_equal(a, b)
 
 
-def test_a_cut_idx_file_is_refused(tmp_path):
+def test_an_incomplete_idx_file_is_refused(tmp_path):
     path = tmp_path / "train-images-idx3-ubyte"
     write_idx(path, np.zeros((3, 2, 2)))
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(UsageError, match=r"11 bytes .* expected 12"):
+    with pytest.raises(
+        UsageError, match=r"11 bytes .* expected 12 .* Copy the file again"
+    ):
         read_idx(path)
 
 
@@ -210,7 +212,7 @@ def test_a_limit_caps_both_parts_and_keeps_both_kinds(table):
     assert 0 < np.sum(y_test == -1) < 8
 
 
-def test_openml_gives_a_task_a_class(monkeypatch):
+def test_openml_gives_one_task_for_each_class(monkeypatch):
     def fetch(name, **options):
         assert (name, options["version"]) == ("somewhere", 2)
         return np.arange(40.0).reshape(-1, 1), np.array(["a", "b"] * 20, dtype=object)
@@ -221,12 +223,12 @@ def test_openml_gives_a_task_a_class(monkeypatch):
     assert len(tasks[0].split(0).X_train) == 10
 
 
-def test_openml_without_a_network_says_so(monkeypatch):
+def test_openml_without_a_network_is_an_error(monkeypatch):
     def fetch(name, **options):
         raise OSError("name resolution failed")
 
     monkeypatch.setattr("sklearn.datasets.fetch_openml", fetch)
-    with pytest.raises(UsageError, match="needs the network"):
+    with pytest.raises(UsageError, match=r"Without a network, pass a \.npz file"):
         load_tasks("openml:unreachable")
 
 
@@ -244,9 +246,9 @@ def test_changed_data_have_another_digest(table):
         ("nowhere.npz", {}, "does not exist"),
         ("digits", {"protocol": "p9"}, "unknown protocol"),
         ("digits", {"classes": [11]}, "no task has one of the classes 11"),
-        ("digits", {"limit": 1}, "at least 2 rows"),
+        ("digits", {"limit": 1}, "expected 2 rows or more"),
     ],
 )
-def test_what_cannot_be_done_is_said(data, options, message):
+def test_bad_arguments_are_refused_with_a_reason(data, options, message):
     with pytest.raises(UsageError, match=message):
         load_tasks(data, **options)

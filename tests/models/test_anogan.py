@@ -5,11 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from skanogan.models._anogan import AnoGAN, Search
-from skanogan.models._gan import GANParts, Training
-from skanogan.models._networks import as_discriminator
-from skanogan.models._prior import Prior
-from skanogan.models._scaling import Scaling
+from skanogan.models import AnoGAN, GANParts, GANTraining, Search
+from skanogan.models._anogan import _absolute_sum
+from skanogan.nn import Prior, Scaling, as_discriminator
 
 # G(z) = z W, f(x) = leaky(x A + a), logit = f(x) b + c; x is scaled by (x - 2) / 3.
 W = np.array([[1.0, -2.0, 0.5], [0.3, 0.7, -1.0]])
@@ -41,9 +39,7 @@ def matching_by_hand(x, z):
     return np.abs(features_by_hand((x - SHIFT) / SCALE) - drawn).sum(1)
 
 
-def make_model(
-    averaging=0.0, learning_rate=0.01, gradient_penalty=0.0, encoder=None, **search
-):
+def make_model(ema_decay=0.0, learning_rate=0.01, gradient_penalty=0.0, **search):
     generator = nn.Linear(2, 3, bias=False)
     discriminator = nn.Sequential(nn.Linear(3, 2), nn.LeakyReLU(0.2), nn.Linear(2, 1))
     with torch.no_grad():
@@ -52,41 +48,23 @@ def make_model(
         discriminator[0].bias.copy_(torch.from_numpy(a))
         discriminator[2].weight.copy_(torch.from_numpy(b.T))
         discriminator[2].bias.copy_(torch.from_numpy(c))
-    settings = {
-        "score": "anogan",
-        "start": "random",
-        "n_candidates": 16,
-        "n_restarts": 1,
-        "n_steps": 0,
-        "step_size": 0.05,
-        "tol": 0.0,
-        "discrimination_weight": 0.1,
-        "prior_weight": 0.0,
-        "whitening_floor": 0.05,
-    }
+    settings = {"score": "anogan", "n_candidates": 1, "shrinkage": 0.05}
     parts = GANParts(
         generator,
         as_discriminator(discriminator),
         Scaling(torch.tensor(SHIFT).double(), torch.tensor(SCALE).double()),
         Prior("normal"),
         2,
-        Training(
-            adversarial_loss="cross_entropy",
-            learning_rate=learning_rate,
-            beta_1=0.5,
-            gradient_penalty=gradient_penalty,
-            averaging=averaging,
-        ),
-        encoder,
+        GANTraining(learning_rate, gradient_penalty, ema_decay),
     )
     return AnoGAN(parts, Search(**{**settings, **search}))
 
 
 def ready(z=None, **parameters):
-    """A frozen model in float64; `z` in place of the latents drawn for the start."""
+    """A frozen model in float64, with `z` in place of the latent drawn at fit."""
     model = make_model(**parameters)
     model.eval().requires_grad_(False)
-    # The same number in float32: weights such as 0.3 are rounded to it once.
+    # Making the model rounded weights such as 0.3 to float32. Set them again.
     model.double()
     for network, values in (
         (model.generator.weight, W.T),
@@ -111,7 +89,7 @@ def score(model, x=X):
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.1, 0.5, 1.0])
-def test_published_score_at_a_fixed_latent_is_the_one_computed_by_hand(weight):
+def test_published_score_at_a_fixed_latent_is_equation_4_by_hand(weight):
     # Regression: lambda swapped or missing, and means where the paper sums.
     found = score(ready(Z, discrimination_weight=weight))
     expected = (1 - weight) * residual_by_hand(X, Z) + weight * matching_by_hand(X, Z)
@@ -136,6 +114,14 @@ def test_residual_and_discrimination_are_the_two_sums_by_hand():
         np.testing.assert_allclose(found, by_hand(X, Z), rtol=1e-12)
 
 
+def test_residuals_of_images_are_summed_over_all_pixels_and_channels():
+    # Regression: means in place of the paper's sums.
+    differences = torch.tensor(
+        [[[[1.0, -2.0], [0.0, 3.0]]], [[[1.0, 1.0], [1.0, 1.0]]]]
+    )
+    assert _absolute_sum(differences).tolist() == [6.0, 4.0]
+
+
 def test_gan_r_has_the_cross_entropy_of_the_drawn_row_in_place_of_features():
     found = score(ready(Z, score="gan_r", discrimination_weight=0.3))
     probability = 1 / (1 + np.exp(-logits_by_hand(Z @ W)))
@@ -148,12 +134,7 @@ def test_p_d_is_minus_the_logit_of_the_row_itself():
     np.testing.assert_allclose(found, -logits_by_hand((X - SHIFT) / SCALE), rtol=1e-12)
 
 
-def test_prior_weight_adds_the_squared_norm_of_the_latent():
-    with_prior = score(ready(Z, prior_weight=0.5))
-    np.testing.assert_allclose(with_prior - score(ready(Z)), 0.5 * 1.0, rtol=1e-9)
-
-
-def test_features_are_those_of_the_layer_before_the_logit_computed_by_hand():
+def test_features_are_the_outputs_of_the_layer_before_the_logit_by_hand():
     # Regression: PyOD's AnoGAN compares the output of a wrong layer.
     found = ready(Z).embed(torch.from_numpy(X)).numpy()
     np.testing.assert_allclose(found, features_by_hand((X - SHIFT) / SCALE), rtol=1e-12)
@@ -162,9 +143,9 @@ def test_features_are_those_of_the_layer_before_the_logit_computed_by_hand():
 # The whitened score -----------------------------------------------------------
 
 
-def inverse_moment(differences, floor=0.05):
+def inverse_moment(differences, shrinkage=0.05):
     moment = differences.T @ differences / len(differences)
-    added = floor * np.trace(moment) / len(moment)
+    added = shrinkage * np.trace(moment) / len(moment)
     return np.linalg.inv(moment + added * np.eye(len(moment)))
 
 
@@ -172,7 +153,7 @@ def squared_lengths(inverse, differences):
     return np.einsum("...i,ij,...j->...", differences, inverse, differences)
 
 
-def test_whitened_score_from_one_start_is_the_mahalanobis_length_by_hand():
+def test_whitened_score_of_one_candidate_is_the_mahalanobis_length_by_hand():
     model = ready(score="whitened")
     drawn = features_by_hand(model.latents.numpy() @ W)
     differences = features_by_hand((REFERENCE - SHIFT) / SCALE) - drawn
@@ -181,8 +162,8 @@ def test_whitened_score_from_one_start_is_the_mahalanobis_length_by_hand():
     np.testing.assert_allclose(score(model), expected, rtol=1e-8)
 
 
-def test_whitened_score_of_the_nearest_candidate_is_the_one_computed_by_hand():
-    model = ready(score="whitened", start="nearest")
+def test_whitened_score_is_the_least_mahalanobis_length_to_the_bank_by_hand():
+    model = ready(score="whitened", n_candidates=16)
     bank = features_by_hand(model.latents.numpy() @ W)
     reference = features_by_hand((REFERENCE - SHIFT) / SCALE)
     first = inverse_moment(reference - reference.mean(0))
@@ -195,10 +176,10 @@ def test_whitened_score_of_the_nearest_candidate_is_the_one_computed_by_hand():
     assert np.array_equal(found, model.latents.numpy()[distances.argmin(1)])
 
 
-@pytest.mark.parametrize("prior_weight", [0.0, 1e-200])
-def test_the_distance_to_the_bank_is_the_length_at_the_latents_found(prior_weight):
-    # With a weight on the prior, however small, each row draws its candidate again.
-    model = ready(score="whitened", start="nearest", prior_weight=prior_weight)
+@pytest.mark.parametrize("step", [{}, {"n_steps": 1, "step_size": 1e-200}])
+def test_the_distance_to_the_bank_is_the_length_at_the_latents_found(step):
+    # A step, however small, makes the model draw the candidate of each row again.
+    model = ready(score="whitened", n_candidates=16, **step)
     rows = features_by_hand((X - SHIFT) / SCALE)
     found = model.find_latents(torch.from_numpy(X)).numpy()
     differences = torch.from_numpy(rows - features_by_hand(found @ W))
@@ -207,19 +188,20 @@ def test_the_distance_to_the_bank_is_the_length_at_the_latents_found(prior_weigh
 
 
 def test_scores_of_the_reference_rows_average_to_the_number_of_features():
-    # The trace of M^-1 M: 2 features, less the floor's share
-    model = ready(score="whitened", whitening_floor=1e-9)
+    # The trace of M^-1 M is 2, the number of features, less the share of shrinkage.
+    model = ready(score="whitened", shrinkage=1e-9)
     assert score(model, REFERENCE).mean() == pytest.approx(2, rel=1e-6)
 
 
 # The search -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("start", ["random", "nearest"])
+@pytest.mark.parametrize("n_candidates", [1, 16])
 @pytest.mark.parametrize("name", ["anogan", "whitened", "gan_r"])
-def test_search_steps_lower_the_loss_of_every_row(name, start):
+def test_search_steps_lower_the_loss_of_every_row(name, n_candidates):
     # Regression: no search at test time in PyOD's AnoGAN.
-    path = [score(ready(score=name, start=start, n_steps=n)) for n in (0, 5, 40)]
+    search = {"score": name, "n_candidates": n_candidates}
+    path = [score(ready(n_steps=n, **search)) for n in (0, 5, 40)]
     # The last step is kept, not the best, so a row that starts at its minimum may
     # jitter by a step: less than this.
     assert (path[2] < path[0] + 0.05).all()
@@ -228,7 +210,7 @@ def test_search_steps_lower_the_loss_of_every_row(name, start):
 
 def test_the_score_is_that_of_the_last_step_and_not_of_the_best():
     x = Z @ W * SCALE + SHIFT
-    # At its own latent a row scores 0; one step of size 1 can only leave it behind.
+    # At its own latent a row scores 0, and one step of size 1 leads away from there.
     near = Z + 0.01
     assert score(ready(near), x)[0] < 0.1
     assert score(ready(near, n_steps=1, step_size=1.0), x)[0] > 1
@@ -238,32 +220,19 @@ def test_the_first_search_step_moves_each_coordinate_by_the_step_size():
     model = ready(Z, n_steps=1, step_size=0.05)
     moved = model.find_latents(torch.from_numpy(X)).numpy() - Z
     np.testing.assert_allclose(np.abs(moved), 0.05, rtol=1e-6)
-    # Against the gradient of (1 - lambda) sum |x - zW| alone, where it dominates
+    # The gradient of (1 - lambda) sum |x - zW| dominates here.
     sign = np.sign(np.sign(Z @ W - (X - SHIFT) / SCALE) @ W.T)
     assert np.array_equal(np.sign(moved), -sign)
 
 
-def test_the_best_of_the_restarts_is_kept():
-    model = ready(n_restarts=5)
-    latents = model.latents.numpy()
-    assert latents.shape == (5, 2)
-    losses = np.stack(
-        [
-            0.9 * residual_by_hand(X, z) + 0.1 * matching_by_hand(X, z)
-            for z in latents[:, None]
-        ]
-    )
-    np.testing.assert_allclose(score(model), losses.min(0), rtol=1e-12)
-
-
-def test_a_random_start_is_drawn_once_and_is_the_same_for_all_rows():
+def test_one_candidate_is_drawn_once_and_is_the_start_of_all_rows():
     model = ready()
     z = model.find_latents(torch.from_numpy(X))
     assert torch.equal(z, z[:1].expand(len(X), -1))
     assert torch.equal(z, model.find_latents(torch.from_numpy(X)))
 
 
-def test_reconstruction_and_residual_map_are_those_of_the_latent_found():
+def test_reconstruction_and_residual_map_are_computed_at_the_latent_found():
     model = ready(Z)
     x = torch.from_numpy(X)
     drawn = Z @ W * SCALE + SHIFT
@@ -273,7 +242,7 @@ def test_reconstruction_and_residual_map_are_those_of_the_latent_found():
     )
 
 
-def test_rows_that_the_generator_draws_are_found_by_the_search():
+def test_the_search_finds_rows_that_the_generator_draws():
     z = np.random.RandomState(1).normal(size=(6, 2))
     rows = z @ W * SCALE + SHIFT
     model = ready(score="residual", n_steps=300, step_size=0.02)
@@ -281,44 +250,11 @@ def test_rows_that_the_generator_draws_are_found_by_the_search():
     assert (score(model, rows + 9 * np.array([1, 1, 1])) > 1).all()
 
 
-# From the encoder -------------------------------------------------------------
-
-V = np.array([[0.25, 0.5], [-0.5, 0.25], [0.5, 0.125]])
-
-
-def ready_with_encoder(**search):
-    """E(x) = x V."""
-    encoder = nn.Linear(3, 2, bias=False)
-    with torch.no_grad():
-        encoder.weight.copy_(torch.from_numpy(V.T))
-    return ready(start="encoder", encoder=encoder, **search)
-
-
-def test_the_search_starts_from_the_latent_that_the_encoder_names():
-    found = ready_with_encoder().find_latents(torch.from_numpy(X))
-    np.testing.assert_allclose(found, (X - SHIFT) / SCALE @ V, atol=1e-12)
-
-
-def test_whitened_score_from_the_encoder_is_the_one_computed_by_hand():
-    def differences(x):
-        scaled = (x - SHIFT) / SCALE
-        return features_by_hand(scaled) - features_by_hand(scaled @ V @ W)
-
-    expected = squared_lengths(inverse_moment(differences(REFERENCE)), differences(X))
-    found = score(ready_with_encoder(score="whitened"))
-    np.testing.assert_allclose(found, expected, rtol=1e-8)
-
-
-def test_search_steps_go_on_from_the_encoder():
-    path = [score(ready_with_encoder(n_steps=n)).mean() for n in (0, 5, 40)]
-    assert path[2] < path[1] < path[0]
-
-
 # Training ---------------------------------------------------------------------
 
 
 def training(frozen=None, **parameters):
-    """A model in training whose one side is frozen by an optimiser that rests."""
+    """A model in training; the optimiser of the frozen network does nothing."""
     model = make_model(**parameters)
     model.start_training(torch.Generator().manual_seed(0))
     if frozen is not None:
@@ -375,7 +311,7 @@ def test_one_training_step_moves_both_networks_once():
     moved = [
         (x - y).abs().max().item() for x, y in zip(before, copies(model), strict=False)
     ]
-    # Adam's first step is the learning rate in every weight that has a gradient
+    # The first step of Adam is the learning rate for every weight with a gradient.
     assert max(moved) == pytest.approx(0.01, rel=1e-3)
     assert set(losses) == {
         "discriminator_loss",
@@ -386,7 +322,7 @@ def test_one_training_step_moves_both_networks_once():
     assert not any(loss.requires_grad for loss in losses.values())
 
 
-def test_losses_of_a_step_are_those_of_the_weights_before_it():
+def test_a_step_returns_the_losses_at_the_weights_before_it():
     model = training()
     losses = model.train_step(torch.from_numpy(X))
     logits = logits_by_hand((X - SHIFT) / SCALE)
@@ -406,7 +342,7 @@ def test_the_gradient_penalty_flattens_the_discriminator():
 
 
 def test_the_generator_that_scores_is_the_moving_average_computed_by_hand():
-    model = training(averaging=0.3)
+    model = training(ema_decay=0.3)
     average = model.generator.weight.detach().clone()
     for t in range(1, 8):
         model.train_step(torch.from_numpy(X))
@@ -417,8 +353,8 @@ def test_the_generator_that_scores_is_the_moving_average_computed_by_hand():
     torch.testing.assert_close(model.generator.weight, average, rtol=1e-5, atol=1e-6)
 
 
-def test_without_averaging_the_last_generator_scores():
-    model = training(averaging=0.0)
+def test_with_a_decay_of_0_the_last_generator_scores():
+    model = training(ema_decay=0.0)
     for _ in range(5):
         model.train_step(torch.from_numpy(X))
     last = model.generator.weight.detach().clone()
@@ -427,7 +363,7 @@ def test_without_averaging_the_last_generator_scores():
 
 
 def test_running_statistics_are_averaged_with_the_weights():
-    model = make_model(averaging=0.9)
+    model = make_model(ema_decay=0.9)
     model.generator = nn.Sequential(model.generator, nn.BatchNorm1d(3, affine=False))
     model.start_training(torch.Generator().manual_seed(0))
     for _ in range(20):
@@ -438,7 +374,7 @@ def test_running_statistics_are_averaged_with_the_weights():
     assert not torch.equal(model.generator[1].running_mean, last)
 
 
-def test_after_training_everything_rests_and_nothing_of_the_training_is_kept():
+def test_finish_training_freezes_all_networks_and_deletes_the_optimisers():
     # Regression: BatchNorm and dropout in train mode while scoring.
     model = training()
     kept = set(make_model().state_dict())
@@ -451,7 +387,7 @@ def test_after_training_everything_rests_and_nothing_of_the_training_is_kept():
     assert not [name for name in vars(model) if "optimizer" in name]
 
 
-def test_every_part_of_a_model_that_scores_is_in_eval_mode():
+def test_every_module_is_in_eval_mode_after_prepare_scoring():
     assert not [name for name, m in ready().named_modules() if m.training]
 
 
@@ -470,8 +406,8 @@ def test_all_noise_of_training_comes_from_the_generator_given():
     assert not same(runs[0], runs[2])
 
 
-def test_collapse_is_the_share_of_the_variance_that_is_drawn():
-    model = ready(start="nearest", n_candidates=4096)
+def test_collapse_is_the_variance_of_generated_rows_over_that_of_real_rows():
+    model = ready(n_candidates=4096)
     drawn = model.latents.numpy() @ W
     scaled = (REFERENCE - SHIFT) / SCALE
     ratio = drawn.var(0).sum() / scaled.var(0).sum()

@@ -5,11 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from skanogan.models._fanogan import FANOGAN_SCORES, FAnoGAN
-from skanogan.models._gan import EncoderTraining, GANParts, Training
-from skanogan.models._networks import as_discriminator
-from skanogan.models._prior import Prior
-from skanogan.models._scaling import Scaling
+from skanogan.models import EncoderTraining, FAnoGAN, GANParts, GANTraining
+from skanogan.models._fanogan import FANOGAN_SCORES
+from skanogan.nn import Prior, Scaling, as_discriminator
 
 # G(z) = tanh(z W), E(x) = x V, f(x) = leaky(x A + a); x is scaled by (x - 2) / 3.
 W = np.array([[1.0, -2.0, 0.5], [0.3, 0.7, -1.0]])
@@ -19,7 +17,7 @@ a = np.array([0.1, -0.4])
 SHIFT, SCALE = 2.0, 3.0
 X = np.array([[3.0, -1.0, 4.0], [2.0, 2.0, 2.0], [0.5, 7.0, -3.0], [9.0, 1.0, 0.0]])
 REFERENCE = np.random.RandomState(0).normal(2, 3, size=(12, 3))
-FEATURE_WEIGHT, FLOOR = 0.7, 0.05
+FEATURE_WEIGHT, SHRINKAGE = 0.7, 0.05
 
 
 def features_by_hand(scaled):
@@ -56,7 +54,7 @@ def latent_by_hand(x):
 def whitened_by_hand(x):
     normal, difference = parts_by_hand(REFERENCE)[3], parts_by_hand(x)[3]
     moment = normal.T @ normal / len(normal)
-    moment += FLOOR * np.trace(moment) / 2 * np.eye(2)
+    moment += SHRINKAGE * np.trace(moment) / 2 * np.eye(2)
     return np.einsum("ni,ij,nj->n", difference, np.linalg.inv(moment), difference)
 
 
@@ -69,7 +67,7 @@ BY_HAND = {
 }
 
 
-def ready(score, floor=FLOOR):
+def ready(score, shrinkage=SHRINKAGE):
     """A frozen model in float64."""
     generator = nn.Sequential(nn.Linear(2, 3, bias=False), nn.Tanh())
     discriminator = nn.Sequential(nn.Linear(3, 2), nn.LeakyReLU(0.2), nn.Linear(2, 1))
@@ -80,11 +78,11 @@ def ready(score, floor=FLOOR):
         Scaling(torch.tensor(SHIFT).double(), torch.tensor(SCALE).double()),
         Prior("normal"),
         2,
-        Training("cross_entropy", 0.01, 0.5, 0.0, 0.0),
-        encoder,
-        EncoderTraining(after=1, feature_weight=FEATURE_WEIGHT),
+        GANTraining(),
     )
-    model = FAnoGAN(parts, score, floor).eval().requires_grad_(False).double()
+    settings = EncoderTraining(after=1, feature_weight=FEATURE_WEIGHT)
+    model = FAnoGAN(parts, encoder, settings, score, shrinkage)
+    model.eval().requires_grad_(False).double()
     for network, values in (
         (generator[0].weight, W.T),
         (discriminator[0].weight, A.T),
@@ -106,7 +104,7 @@ def test_every_score_is_the_one_computed_by_hand(name):
 
 
 @pytest.mark.parametrize("name", FANOGAN_SCORES)
-def test_a_row_scores_alone_as_it_does_among_others(name):
+def test_a_row_scores_the_same_alone_and_among_others(name):
     model = ready(name)
     alone = np.concatenate([score(model, x[None]) for x in X])
     np.testing.assert_allclose(alone, score(model), rtol=1e-12)
@@ -122,11 +120,11 @@ def test_two_rows_by_hand_with_every_number_written_out():
 
 
 def test_whitened_scores_of_the_reference_rows_average_to_the_number_of_features():
-    # The trace of M^-1 M: 2 features, less the floor's share
-    found = score(ready("whitened", floor=1e-9), REFERENCE).mean()
+    # The trace of M^-1 M is 2, the number of features, less the share of shrinkage.
+    found = score(ready("whitened", shrinkage=1e-9), REFERENCE).mean()
     assert found == pytest.approx(2, rel=1e-6)
 
 
-def test_the_latents_of_rows_are_those_of_the_encoder():
+def test_find_latents_returns_the_outputs_of_the_encoder():
     found = ready("whitened").find_latents(torch.from_numpy(X))
     np.testing.assert_allclose(found, (X - SHIFT) / SCALE @ V, atol=1e-12)

@@ -8,12 +8,15 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from skanogan.models._autoencoder import mlp_encoder
-from skanogan.models._fanogan import FAnoGAN
-from skanogan.models._gan import EncoderTraining, GANParts, Training
-from skanogan.models._networks import as_discriminator, build
-from skanogan.models._prior import Prior
-from skanogan.models._scaling import Scaling
+from skanogan.models import (
+    AnoGAN,
+    EncoderTraining,
+    FAnoGAN,
+    GANParts,
+    GANTraining,
+    Search,
+)
+from skanogan.nn import Prior, Scaling, as_discriminator, build, mlp_encoder
 
 # G(z) = z W, E(x) = x V, f(x) = leaky(x A + a); x is scaled by (x - 2) / 3.
 W = np.array([[1.0, -2.0, 0.5], [0.3, 0.7, -1.0]])
@@ -49,7 +52,7 @@ def known_networks():
 
 
 def normalised_networks():
-    """With running statistics, which a network at rest must not change either."""
+    """With running statistics, which a frozen network must not change either."""
     rng = torch.Generator().manual_seed(0)
     return (
         build(lambda: nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)), rng),
@@ -63,39 +66,26 @@ def normalised_networks():
     )
 
 
-def training(networks, after, feature_weight=1.0, averaging=0.0):
-    """A model in training; without an encoder if `after` is None."""
+def training(networks, after, feature_weight=1.0, ema_decay=0.0):
+    """A model in training; AnoGAN, which has no encoder, if `after` is None."""
     generator, discriminator, encoder = networks
-    settings = EncoderTraining(
-        after=after, learning_rate=0.02, feature_weight=feature_weight
-    )
-    has_encoder = after is not None
     parts = GANParts(
         generator,
         as_discriminator(discriminator),
         Scaling(torch.tensor(SHIFT).double(), torch.tensor(SCALE).double()),
         Prior("normal"),
         2,
-        Training(
-            adversarial_loss="cross_entropy",
-            learning_rate=0.01,
-            beta_1=0.5,
-            gradient_penalty=0.0,
-            averaging=averaging,
-        ),
-        encoder if has_encoder else None,
-        settings if has_encoder else None,
+        GANTraining(learning_rate=0.01, ema_decay=ema_decay),
     )
-    model = FAnoGAN(parts, "f_anogan", 0.05) if has_encoder else Alone(parts)
+    if after is None:
+        model = AnoGAN(parts, Search())
+    else:
+        settings = EncoderTraining(
+            after=after, learning_rate=0.02, feature_weight=feature_weight
+        )
+        model = FAnoGAN(parts, encoder, settings, "f_anogan", 0.05)
     model.start_training(torch.Generator().manual_seed(0))
     return model
-
-
-class Alone(FAnoGAN):
-    """The GAN without its second stage."""
-
-    def __init__(self, parts):
-        super(FAnoGAN, self).__init__(parts)
 
 
 def update(model, times=1):
@@ -116,11 +106,11 @@ def same(first, second):
 # What the generator and the discriminator learn ---------------------------------
 
 
-@pytest.mark.parametrize("averaging", [0.0, 0.6])
-def test_updates_are_those_of_algorithm_1_in_plain_torch(averaging):
+@pytest.mark.parametrize("ema_decay", [0.0, 0.6])
+def test_updates_are_those_of_algorithm_1_in_plain_torch(ema_decay):
     networks = known_networks()
     generator, discriminator, _ = copy.deepcopy(networks)
-    model = training(networks, after=None, averaging=averaging)
+    model = training(networks, after=None, ema_decay=ema_decay)
     rng = torch.Generator().manual_seed(0)  # the stream that the model draws from
     average = state(generator)
     adam = {"lr": 0.01, "betas": (0.5, 0.999)}
@@ -140,7 +130,7 @@ def test_updates_are_those_of_algorithm_1_in_plain_torch(averaging):
         loss.mean().backward()
         of_generator.step()
         update(model)
-        keep = min(averaging, n_updates / (n_updates + 9))
+        keep = min(ema_decay, n_updates / (n_updates + 9))
         for name, value in generator.state_dict().items():
             average[name] = keep * average[name] + (1 - keep) * value
     assert_close(state(model.generator), state(generator))
@@ -169,7 +159,7 @@ def test_one_row_by_hand_with_every_number_written_out():
     assert losses["encoder_loss"].item() == pytest.approx(1 / 3 + 0.052, rel=1e-5)
 
 
-def test_the_validation_error_is_izi_f_of_each_row_at_the_weights_of_now():
+def test_the_validation_error_is_izi_f_of_each_row_with_the_current_weights():
     model = training(known_networks(), after=0, feature_weight=0.7)
     update(model, times=3)
     v = model.encoder.weight.detach().numpy().T
@@ -223,29 +213,29 @@ def test_before_the_boundary_only_generator_and_discriminator_move():
         assert "encoder_loss" not in losses
 
 
-@pytest.mark.parametrize("averaging", [0.0, 0.9])
-def test_after_the_boundary_only_the_encoder_moves(averaging):
-    model = training(normalised_networks(), after=2, averaging=averaging)
+@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
+def test_after_the_boundary_only_the_encoder_moves(ema_decay):
+    model = training(normalised_networks(), after=2, ema_decay=ema_decay)
     update(model, times=2)
-    at_rest = state(model._average.network), state(model.discriminator)
+    frozen = state(model._average.network), state(model.discriminator)
     for _ in range(3):
         encoder = state(model.encoder)
         losses = update(model)
-        assert same(at_rest[0], state(model.generator))
-        assert same(at_rest[1], state(model.discriminator))
+        assert same(frozen[0], state(model.generator))
+        assert same(frozen[1], state(model.discriminator))
         assert not same(encoder, state(model.encoder))
         assert set(losses) == {"encoder_loss"}
 
 
-def test_networks_at_rest_get_no_gradients():
+def test_frozen_networks_get_no_gradients():
     model = training(normalised_networks(), after=1)
     update(model, times=2)
-    at_rest = [*model.generator.parameters(), *model.discriminator.parameters()]
-    assert not any(weight.requires_grad for weight in at_rest)
+    frozen = [*model.generator.parameters(), *model.discriminator.parameters()]
+    assert not any(weight.requires_grad for weight in frozen)
     assert all(weight.requires_grad for weight in model.encoder.parameters())
 
 
-def test_measuring_the_error_on_held_out_rows_moves_nothing():
+def test_computing_the_validation_error_changes_no_weight_and_no_statistic():
     model = training(normalised_networks(), after=1)
     update(model, times=2)
     before = state(model)
@@ -253,10 +243,10 @@ def test_measuring_the_error_on_held_out_rows_moves_nothing():
     assert same(before, state(model))
 
 
-def test_the_gan_is_the_one_that_its_own_stage_alone_would_have_trained():
-    both = training(normalised_networks(), after=3, averaging=0.9)
+def test_the_first_stage_trains_the_gan_that_a_model_without_encoder_trains():
+    both = training(normalised_networks(), after=3, ema_decay=0.9)
     update(both, times=8)
-    alone = training(normalised_networks(), after=None, averaging=0.9)
+    alone = training(normalised_networks(), after=None, ema_decay=0.9)
     update(alone, times=3)
     for model in (both, alone):
         model.finish_training()
@@ -265,7 +255,7 @@ def test_the_gan_is_the_one_that_its_own_stage_alone_would_have_trained():
 
 
 @pytest.mark.parametrize("n_updates", [1, 4])
-def test_after_either_stage_nothing_of_the_training_is_kept(n_updates):
+def test_finish_training_deletes_everything_that_only_training_needs(n_updates):
     model = training(normalised_networks(), after=2)
     update(model, times=n_updates)
     model.finish_training()
@@ -276,7 +266,7 @@ def test_after_either_stage_nothing_of_the_training_is_kept(n_updates):
     assert all(weight.grad is None for weight in model.parameters())
 
 
-def test_a_model_that_has_finished_can_be_trained_again_from_the_first_stage():
+def test_a_finished_model_can_be_trained_again_from_the_first_stage():
     model = training(normalised_networks(), after=1)
     update(model, times=3)
     model.finish_training()
@@ -287,7 +277,7 @@ def test_a_model_that_has_finished_can_be_trained_again_from_the_first_stage():
     assert "encoder_loss" in update(model)
 
 
-# What is made of the networks -------------------------------------------------
+# Scoring --------------------------------------------------------------------
 
 
 def finished(networks):
@@ -297,7 +287,7 @@ def finished(networks):
 
 
 @pytest.mark.parametrize("bounded", [True, False])
-def test_latents_lie_where_the_encoders_activation_allows(bounded):
+def test_latents_lie_in_the_range_of_the_encoders_activation(bounded):
     rng = torch.Generator().manual_seed(0)
     generator, discriminator, _ = known_networks()
     encoder = build(lambda: mlp_encoder((3,), 2, (8,), "none", bounded), rng)
@@ -307,7 +297,7 @@ def test_latents_lie_where_the_encoders_activation_allows(bounded):
     assert bool((latents.abs() <= 1).all()) is bounded
 
 
-def test_reconstructions_are_what_the_encoders_latents_draw_in_units_of_x():
+def test_reconstructions_are_drawn_from_the_encoders_latents_in_units_of_x():
     model = finished(known_networks())
     scaled = (X - SHIFT) / SCALE
     found = model.reconstruct(torch.from_numpy(X))

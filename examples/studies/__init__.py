@@ -1,0 +1,1 @@
+"""The studies behind the tables in docs/: ``python examples/studies NAME``."""

@@ -1,0 +1,48 @@
+"""Run a study from the root of a checkout: ``python examples/studies NAME``."""
+
+import importlib
+import sys
+from pathlib import Path
+
+STUDIES = {
+    "columns": "which column of a row was changed, by anomaly maps of tables",
+    "defaults": "how the defaults of AnoGANDetector were chosen",
+    "localisation": "defects of magnetic tiles, by anomaly maps",
+    "numerics": "how much scores change with the arithmetic",
+    "ocgan": "what each part and each parameter of OCGANDetector brings",
+    "oct": "retinal OCT scans, from normal scans alone",
+    "overhead": "time of AnoGANDetector compared with a bare torch loop",
+    "search": "AUROC of the latent search against its time",
+    "selection": "thresholds, and a search with a cache of trainings",
+    "speed": "speed as ratios: searches, other libraries, hardware, growth",
+    "stitching": "memory and seams of the stitched map of a large image",
+}
+"""Summary of each study. The modules of the other files are shared by studies."""
+
+
+def main(argv: list[str]) -> int:
+    """Run the study that the first argument names.
+
+    Parameters
+    ----------
+    argv : list of str
+        Name of the study, and its arguments.
+
+    Returns
+    -------
+    status : int
+        Status of the study, or 2 if there is no study of this name.
+    """
+    if argv and argv[0] in STUDIES:
+        return importlib.import_module(f"studies.{argv[0]}").main(argv[1:])
+    print("usage: python examples/studies NAME [ARGUMENT ...]\n")
+    for name, summary in STUDIES.items():
+        print(f"  {name:13} {summary}")
+    print("\npython examples/studies NAME --help lists the arguments of a study")
+    return 0 if argv in ([], ["-h"], ["--help"]) else 2
+
+
+if __name__ == "__main__":
+    # Python has put this folder first on the path; the package is in its parent.
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,152 @@
+"""Which column of a row was changed? Anomaly maps of tables.
+
+A detector is fitted to normal rows. In each of some new normal rows one column, drawn
+at random, is moved up or down by 1.5 to 4 of its standard deviations. The result is how
+high the map ranks this column among the others: the AUROC of a row, averaged over rows.
+
+    python examples/studies columns adbench/
+"""
+
+import argparse
+import warnings
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from tqdm.auto import tqdm
+
+from skanogan import AnoGANDetector, FAnoGANDetector, OCGANDetector
+from skanogan.benchmark import Task, load_tasks
+
+__all__ = ["changed", "main", "rank_of_column", "study_task"]
+
+DETECTORS = {
+    "AnoGAN": AnoGANDetector,
+    "f-AnoGAN": FAnoGANDetector,
+    "OCGAN": OCGANDetector,
+}
+
+KINDS = ("residual", "features")
+"""Kinds of anomaly maps."""
+
+N_ROWS = 200
+COLUMNS = (4, 100)
+"""Smallest and largest number of columns of the tables that are used."""
+
+
+def changed(X: np.ndarray, rng: np.random.RandomState) -> tuple[np.ndarray, np.ndarray]:
+    """Move one column of each row.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, d)
+        Standardised rows.
+    rng : RandomState
+
+    Returns
+    -------
+    rows : ndarray of shape (n, d)
+        The changed rows.
+    columns : ndarray of shape (n,), int
+        The column that was moved in each row.
+    """
+    columns = rng.randint(X.shape[1], size=len(X))
+    distances = rng.choice([-1, 1], len(X)) * rng.uniform(1.5, 4, len(X))
+    rows = X.copy()
+    rows[np.arange(len(X)), columns] += distances
+    return rows, columns
+
+
+def rank_of_column(maps: np.ndarray, columns: np.ndarray) -> float:
+    """Compute the share of the other columns below the changed one; ties count half.
+
+    Parameters
+    ----------
+    maps : ndarray of shape (n, d)
+    columns : ndarray of shape (n,), int
+
+    Returns
+    -------
+    share : float
+        Mean AUROC of the rows.
+    """
+    value = np.take_along_axis(maps, columns[:, None], 1)
+    below = (maps < value).sum(1) + ((maps == value).sum(1) - 1) / 2
+    return float(below.mean() / (maps.shape[1] - 1))
+
+
+def study_task(
+    task: Task, seed: int, max_iter: int
+) -> dict[str, dict[str, float]] | None:
+    """Measure the maps of each detector on one table.
+
+    Parameters
+    ----------
+    task : Task
+    seed : int
+        Seed of the split, the changes and the detectors.
+    max_iter : int
+        Updates of each network.
+
+    Returns
+    -------
+    auroc : dict of str to dict, or None
+        By detector and kind of map. None for images, and for tables with too few or
+        too many columns.
+    """
+    X_train, X_test, y_test = task.split(seed)
+    if X_train.ndim != 2 or not COLUMNS[0] <= X_train.shape[1] <= COLUMNS[1]:
+        return None
+    rng = np.random.RandomState(seed)
+    normal = X_test[y_test == 1]
+    rows, columns = changed(normal[rng.permutation(len(normal))[:N_ROWS]], rng)
+    found: dict[str, dict[str, float]] = {}
+    for name, make in DETECTORS.items():
+        detector: Any = make(max_iter=max_iter, random_state=seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            detector.fit(X_train)
+        found[name] = {
+            kind: rank_of_column(detector.anomaly_map(rows, kind=kind), columns)
+            for kind in KINDS
+        }
+    return found
+
+
+def main(argv: list[str]) -> int:
+    """Run the study and print its table.
+
+    Parameters
+    ----------
+    argv : list of str
+        Arguments of the command line.
+
+    Returns
+    -------
+    status : int
+        0.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python examples/studies columns",
+        description="How well anomaly maps of tables find the column that was changed.",
+    )
+    parser.add_argument("data", help="tables, as for python -m skanogan benchmark")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--limit", type=int, default=1000, help="training rows at most")
+    parser.add_argument("--updates", type=int, default=500, help="of each network")
+    arguments = parser.parse_args(argv)
+    runs = []
+    for task in tqdm(load_tasks(arguments.data, limit=arguments.limit), unit="table"):
+        found = study_task(task, arguments.seed, arguments.updates)
+        if found is not None:
+            runs.append(found)
+    if not runs:
+        parser.error(
+            f"{arguments.data} has no table of {COLUMNS[0]} to {COLUMNS[1]} columns"
+        )
+    print(f"| mean of {len(runs)} tables | {' | '.join(KINDS)} |")
+    print("|---" * (len(KINDS) + 1) + "|")
+    for name in DETECTORS:
+        cells = (np.mean([run[name][kind] for run in runs]) for kind in KINDS)
+        print(f"| {name} | {' | '.join(f'{cell:.3f}' for cell in cells)} |")
+    return 0

@@ -1,0 +1,1 @@
+"""Rows, labels, images and patches: from what the user passes to tensors."""

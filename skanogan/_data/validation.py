@@ -1,0 +1,143 @@
+"""From what the user passes as X to validated flat rows."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from skanogan._runtime.compatibility import validate_data
+from skanogan._runtime.user_warnings import warn
+from skanogan.exceptions import ImageShapeWarning
+
+__all__ = ["check_rows", "flatten_images", "with_channels"]
+
+
+def check_rows(estimator: Any, X: Any, *, reset: bool) -> np.ndarray:
+    """Validate rows, and flatten images to (n, d) in the dtype of X.
+
+    With `reset` (in `fit`), `image_shape_`, `_sample_shape` and what scikit-learn's
+    validation sets are set on the estimator. Otherwise X is compared with them.
+    ValueError is raised if X is not made of finite real numbers or has another shape.
+    """
+    _refuse_masks(X)
+    X, seen = flatten_images(X)
+    if reset:
+        expected = with_channels(estimator.image_shape) or with_channels(seen)
+    else:
+        expected = estimator.image_shape_
+    if seen is not None and with_channels(seen) != expected:
+        wanted = expected or f"flat rows of {estimator.n_features_in_} features"
+        raise ValueError(
+            f"X holds images of shape {tuple(seen)}, but {type(estimator).__name__} is "
+            f"expecting {wanted}{' (image_shape)' if reset else ' as in fit'}. Resize "
+            "the images, or fit again on images of this shape."
+        )
+    try:
+        # scikit-learn tests the sum of X first. The sum may overflow.
+        with np.errstate(invalid="ignore"):
+            checked = validate_data(
+                estimator, X, reset=reset, ensure_min_samples=2 if reset else 1
+            )
+    except OverflowError as error:  # from a Python integer
+        raise ValueError(
+            f"X holds a number that is too large for float64: {error}. Divide X."
+        ) from error
+    values = _as_numbers(checked)
+    if reset:
+        _check_image_shape(estimator.image_shape, expected, values.shape[1])
+        estimator.image_shape_ = expected
+        estimator._sample_shape = tuple(seen or (values.shape[1],))
+    return values
+
+
+def flatten_images(X: Any) -> tuple[Any, tuple[int, ...] | None]:
+    """Flatten images to rows; pass anything else through. Return X and (H, W[, C]).
+
+    scikit-learn would take the number of features from the height. Images therefore
+    become (n, H * W * C) before scikit-learn validates them. The shape is None for
+    rows.
+    """
+    n_dim = getattr(X, "ndim", None)
+    if n_dim is None and isinstance(X, (list, tuple)):
+        shapes = {getattr(row, "shape", ()) for row in X}
+        if len(shapes) > 1 and {len(shape) for shape in shapes} <= {2, 3}:
+            raise ValueError(
+                f"X is a list of images of {len(shapes)} shapes, such as "
+                f"{sorted(shapes)[:3]}. All images must have one shape. Resize them, "
+                "or use skanogan.image.PatchDetector, which takes images of any size."
+            )
+        try:
+            X, n_dim = np.asarray(X), np.ndim(X)
+        except ValueError:  # ragged rows: scikit-learn reports them
+            return X, None
+    if n_dim not in (3, 4):
+        return X, None
+    images = np.asarray(X)
+    n_pixels = int(np.prod(images.shape[1:]))
+    return images.reshape(len(images), n_pixels), images.shape[1:]
+
+
+def with_channels(shape: "tuple[int, ...] | None") -> tuple[int, int, int] | None:
+    """Write (H, W) or (H, W, C) as (H, W, C). ValueError is raised for others."""
+    if shape is None:
+        return None
+    sides = tuple(shape)
+    whole = all(isinstance(s, (int, np.integer)) and s > 0 for s in sides)
+    if len(sides) not in (2, 3) or not whole:
+        raise ValueError(
+            f"image_shape={shape!r} is not (height, width) or (height, width, "
+            "channels) in positive integers."
+        )
+    height, width, channels = (*sides, 1)[:3]
+    return int(height), int(width), int(channels)
+
+
+def _refuse_masks(X: Any) -> None:
+    """Refuse masked entries: they have no value, and scikit-learn ignores masks."""
+    rows = X if isinstance(X, (list, tuple)) else [X]
+    masked = [row.mask for row in rows if isinstance(row, np.ma.MaskedArray)]
+    n_masked = sum(int(np.sum(mask)) for mask in masked)
+    if n_masked:
+        raise ValueError(
+            f"X is masked in {n_masked} places. Masked entries have no value. Fill "
+            "them, for instance with numpy.ma.filled and sklearn.impute, or leave the "
+            "rows out with numpy.ma.compress_rows."
+        )
+
+
+def _as_numbers(values: np.ndarray) -> np.ndarray:
+    """Refuse dates, and numbers of long doubles that float64 cannot hold."""
+    if values.dtype.kind in "mM":
+        raise ValueError(
+            f"X holds dates or durations ({values.dtype}). All columns must be "
+            "numbers. Divide durations by a unit, such as numpy.timedelta64(1, 's')."
+        )
+    if values.dtype.itemsize <= 8:
+        return values
+    with np.errstate(over="ignore"):
+        converted = values.astype(np.float64)
+    if not np.isfinite(converted).all():
+        raise ValueError(
+            f"X holds {np.abs(values).max()!s}, which is too large for float64. "
+            "Divide X."
+        )
+    return converted
+
+
+def _check_image_shape(
+    parameter: Any, shape: tuple[int, int, int] | None, n_features: int
+) -> None:
+    if shape is None:
+        return
+    if math.prod(shape) != n_features:
+        raise ValueError(
+            f"X has {n_features} features per row, but image_shape={parameter!r} "
+            f"needs {math.prod(shape)}."
+        )
+    if shape[0] in (1, 3, 4) and shape[2] > 4:
+        warn(
+            f"Images of shape {shape} are read as {shape[0]} pixels high with "
+            f"{shape[2]} channels. If their channels come first, move them last: "
+            "np.moveaxis(X, 1, -1).",
+            ImageShapeWarning,
+        )

@@ -1,0 +1,1 @@
+"""Devices, threads, processes, versions: the machine and the libraries below."""

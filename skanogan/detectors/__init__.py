@@ -1,0 +1,1 @@
+"""The detectors, one file per method. Import them from `skanogan`."""
