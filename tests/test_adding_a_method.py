@@ -136,10 +136,10 @@ def test_a_file_is_not_loaded_by_a_class_of_another_name(vae, folder, blob):
 
 
 def test_the_benchmark_takes_the_class_by_its_import_path(folder):
-    names = "skanogan_vae:VAEDetector,KNNDistance"
+    names = "skanogan_vae:VAEDetector(max_iter=20),KNNDistance"
     out = run(
         folder, "-m", "skanogan", "benchmark", "wine", "--classes", "0", "--no-plot",
-        "--detectors", names, "--out", "results",
+        "--detectors", names, "--out", "results", "--jobs", "1",
     )  # fmt: skip
     assert "VAEDetector" in out
     assert "KNNDistance" in out
