@@ -158,9 +158,9 @@ FAULTS = [
         "nn/test_losses",
     ),
     (
-        "the discriminator's gradients accumulate",
-        GAN,
-        "self._discriminator_optimizer.zero_grad()",
+        "gradients accumulate",
+        "models/_model.py",
+        "optimizer.zero_grad()",
         "pass",
         "models/test_gan",
     ),
