@@ -235,7 +235,7 @@ class Bands(Fixed):
 class NewModel(AnoGAN):
     def prepare_scoring(self, x, rng):
         super().prepare_scoring(x, rng)
-        features = self._features(x)
+        features = self.embed(x)
         self.metrics = nn.ModuleDict(
             {
                 name: WhitenedMetric.fit(features * scale, 0.1, 2)
@@ -248,7 +248,7 @@ class NewModel(AnoGAN):
 
     def score(self, x):
         near, far = self.metrics["near"], self.metrics["far"]
-        features = self._features(x) - self.bands.edges
+        features = self.embed(x) - self.bands.edges
         lengths = near.squared_length(features) + far.squared_length(features)
         return super().score(x) + self.temperature * lengths / self.bands.n_bands
 
