@@ -43,7 +43,7 @@ published = AnoGANDetector(
 # %%
 # The fitted model is a torch module. We generate images for a grid of latents. The grid
 # follows the prior N(0, I), so each image represents an equal share of the prior.
-model = published.model_
+model = published.model_.members[0]
 
 
 def generated(side):

@@ -49,7 +49,7 @@ for column, digit in enumerate((8, 3)):
         ).fit(own[1::2])
         detectors[digit, step] = detector
         for score in scores:
-            detector.model_.anomaly_score = score
+            detector.model_.members[0].anomaly_score = score
             decision = detector.score_samples(X_test)
             aurocs[score][row, column] = outlier_roc_auc_score(y_test, decision)
 
@@ -65,7 +65,7 @@ eights = digits.images[digits.target == 8][::2]
 points = np.random.RandomState(0).uniform(-1, 1, (2000, 2))
 figure, axes = plt.subplots(2, 2, figsize=(8, 8.4), layout="constrained")
 for ax, step in zip(axes.flat, steps, strict=True):
-    model = detectors[8, step].model_
+    model = detectors[8, step].model_.members[0]
     with torch.no_grad():
         drawn = model.scaling.inverse(model.autoencoder.decoder(grid)).numpy()[:, 0]
     framed = np.pad(drawn, ((0, 0), (1, 1), (1, 1))).reshape(7, 7, 10, 10)

@@ -134,7 +134,7 @@ def test_scores_that_are_not_finite_are_an_error(fitted, blob):
     for factor in (1e10, 1e100, 1e200):
         assert np.isfinite(fitted.score_samples(blob * factor)).all()
     with torch.no_grad():
-        next(fitted.model_.discriminator.parameters()).mul_(1e300)
+        next(fitted.model_.members[0].discriminator.parameters()).mul_(1e300)
     with pytest.raises(FloatingPointError, match=r"80 of 80 scores .*Scale X"):
         fitted.score_samples(blob)
 

@@ -161,7 +161,7 @@ def solved_scores(
     scores : ndarray of shape (n,)
         Higher is more normal.
     """
-    model: Any = detector.model_
+    model: Any = detector.model_.members[0]
     features, coordinates = model.discriminator.features, model.metric.coordinates
 
     def residuals(z: Tensor, target: Tensor) -> Tensor:

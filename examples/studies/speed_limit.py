@@ -99,7 +99,7 @@ def _shares(
             for parameters in (*variants, {})
         ]
     x, device = as_tensor(fitted[0], X[:n_rows]), fitted[0].device_
-    without, searching, default = (detector.model_ for detector in fitted)
+    without, searching, default = (detector.model_.members[0] for detector in fitted)
     in_step = operations_of_a_step(searching)
     in_score = operations(lambda: default.score(x)) / n_rows
     steps, scores = [], []

@@ -145,7 +145,7 @@ def bare_scores(
     scores : ndarray of shape (n,)
         Higher is more normal.
     """
-    model: Any = detector.model_
+    model: Any = detector.model_.members[0]
     scores = []
     for x in scaled(detector, X).split(1):
         start = torch.randn(1, model.latent_dim, generator=rng)

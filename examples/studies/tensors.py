@@ -10,7 +10,7 @@ __all__ = ["as_tensor", "scaled"]
 
 
 def as_tensor(detector: Any, X: np.ndarray) -> Tensor:
-    """Convert rows to the tensors that ``detector.model_`` takes.
+    """Convert rows to the tensors that a model takes.
 
     Parameters
     ----------
@@ -43,5 +43,5 @@ def scaled(detector: Any, X: np.ndarray) -> Tensor:
     -------
     rows : Tensor of shape (n, d) or (n, C, H, W)
     """
-    model = detector.model_
+    model = detector.model_.members[0]
     return model.scaling(as_tensor(detector, X), next(model.parameters()).dtype)

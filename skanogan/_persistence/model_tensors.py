@@ -54,6 +54,10 @@ def model_from(
     check_entries(description, MODEL)
     try:
         dtype = DTYPES[description["dtype"]]
+        # A number of members can claim any size, even without storage.
+        names = {name.split(".")[1] for name in tensors if name.startswith("members.")}
+        if len(names) != (n_members := detector._resolved("n_estimators")):
+            raise ValueError(f"{len(names)} members, not {n_members}")
         # The file claims sizes. They are compared with the tensors before any storage
         # is allocated.
         expected = _new_model(detector, None).to(dtype).state_dict()
@@ -89,7 +93,7 @@ def _new_model(detector: Any, rng: torch.Generator | None) -> Model:
     device = "meta" if rng is None else "cpu"
     ones = torch.ones(shape, dtype=torch.float64, device=device)
     scaling = Scaling(ones, ones.clone())
-    model: Model = detector._make_model(scaling, detector._row_shape(), rng)
+    model: Model = detector._make_ensemble(scaling, detector._row_shape(), rng)
     return model
 
 

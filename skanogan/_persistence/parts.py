@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from skanogan.models import Model
 from skanogan.nn._fixed import Fixed
 
 __all__ = ["Number", "add", "added", "changes"]
@@ -30,16 +31,16 @@ def added(
     parts: dict[str, str] = {}
     numbers: dict[str, Number] = {}
     for path, module in model.named_modules():
-        if path and path in before:
+        if path in before and not isinstance(module, Model):
             continue
-        if path:
+        if path not in before:
             parts[path] = type(module).__name__
             if _classes().get(parts[path]) is not type(module):
                 raise TypeError(
                     f"{path}, which prepare_scoring added, is a {parts[path]}. Parts "
                     "must derive from skanogan.nn.Fixed."
                 )
-        known = vars(nn.Module() if path else made)
+        known = vars(before.get(path, nn.Module()))
         for name, value in vars(module).items():
             if name in known:
                 continue
@@ -73,18 +74,20 @@ def add(
     contents.
     """
     classes = _classes()
-    contents: dict[str, dict[str, Any]] = {"": {}, **{path: {} for path in parts}}
+    models = {k: m for k, m in model.named_modules() if isinstance(m, Model)}
+    contents: dict[str, dict[str, Any]] = {path: {} for path in [*models, *parts]}
     for path, value in [*tensors.items(), *numbers.items()]:
         owner, _, name = path.rpartition(".")
         if owner not in contents:
             raise ValueError(f"{path} belongs to no part of the model")
         contents[owner][name] = value
-    for name, value in contents[""].items():
-        _check_free(model, name)
-        if isinstance(value, Tensor):
-            model.register_buffer(name, value)
-        else:
-            setattr(model, name, value)
+    for path, holder in models.items():
+        for name, value in contents[path].items():
+            _check_free(holder, name)
+            if isinstance(value, Tensor):
+                holder.register_buffer(name, value)
+            else:
+                setattr(holder, name, value)
     for path, kind in parts.items():
         owner, _, name = path.rpartition(".")
         if owner not in contents or kind not in classes:
@@ -101,11 +104,9 @@ def changes(model: nn.Module, made: nn.Module) -> list[str]:
     instance, ``"search.n_steps: 0, now 10"``. Sizes of layers are included.
     """
     fitted, now = dict(model.named_modules()), dict(made.named_modules())
-    # A network that the parameters switch off is None in `_modules`, under its name.
-    networks = set(made._modules)
-    paths = [p for p in fitted if p not in now and p.partition(".")[0] in networks]
+    gone = [path for path in fitted if path not in now and _is_network(path, now)]
     found = []
-    for path in [*now, *paths]:
+    for path in [*now, *gone]:
         before, after = fitted.get(path), now.get(path)
         if before is None or after is None or type(before) is not type(after):
             found.append(f"{path}: {_type_name(before)}, now {_type_name(after)}")
@@ -114,6 +115,23 @@ def changes(model: nn.Module, made: nn.Module) -> list[str]:
             if name != "training" and _is_plain(value):
                 found += _differences(_join(path, name), vars(before).get(name), value)
     return found
+
+
+def _is_network(path: str, made: dict[str, nn.Module]) -> bool:
+    """Whether a module that a new model lacks is one of its networks or members.
+
+    `made` has the modules of the new model by path. A network that the parameters
+    switch off is None in `_modules`, under its name.
+    """
+    owner = path
+    if path.rpartition(".")[0] not in made:
+        return False  # its owner is gone, and is listed
+    while owner:
+        owner = owner.rpartition(".")[0]
+        if isinstance(holder := made.get(owner), Model):
+            name = path[len(owner) :].lstrip(".").partition(".")[0]
+            return name in holder._modules
+    return False
 
 
 def _check_free(holder: nn.Module, name: str) -> None:

@@ -19,7 +19,7 @@ from skanogan._training.checkpoint import Checkpoint
 from skanogan._training.loop import Diverged, Progress, train
 from skanogan._training.progress import progress_bar
 from skanogan.exceptions import DivergenceError, DivergenceWarning
-from skanogan.models import Model
+from skanogan.models import Ensemble
 
 __all__ = ["TrainingPlan", "TrainingRun"]
 
@@ -33,7 +33,7 @@ class TrainingPlan:
 
     Parameters
     ----------
-    model : Model
+    model : Ensemble
         On its device, with its first weights.
     rows, held_out : Rows
         Rows to train on, and rows that states are compared on.
@@ -49,7 +49,7 @@ class TrainingPlan:
         What the user can change if the training diverges.
     """
 
-    model: Model
+    model: Ensemble
     rows: Rows
     held_out: Rows
     n_updates: int
@@ -120,11 +120,13 @@ class TrainingRun:
         self._diverged = False
         self._cache = None
         # Several processes would all have to find the entry.
-        if memory is not None and processes.n_processes() == 1:
+        if memory is not None and processes.n_processes() == 1 and plan.n_updates:
             self._cache = TrainingCache(memory, plan.cache_key())
         self._cached = None if self._cache is None else self._cache.find()
         self._checkpoint: Checkpoint | None = None
-        if self._cached is None:
+        if plan.n_updates == 0:
+            self.is_over = True
+        elif self._cached is None:
             self._start(checkpoint)
         else:
             self.history, self.remarks = self._cached.history, self._cached.remarks
@@ -184,7 +186,7 @@ class TrainingRun:
         if not self.is_over:
             self._progress.stop = self._stopped_early = self.is_over = True
 
-    def model_now(self) -> Model:
+    def model_now(self) -> Ensemble:
         """Copy the model as if the training had ended at the last record.
 
         Where the training has ended, this is the model itself.
@@ -202,6 +204,9 @@ class TrainingRun:
     def finish(self) -> None:
         """Freeze the model in the state that the training ends with."""
         plan, n_iter = self._plan, self._progress.n_iter
+        if plan.n_updates == 0:
+            plan.model.rest()
+            return
         if self._cached is not None:
             state = {
                 k: torch.from_numpy(v.copy()) for k, v in self._cached.state.items()
@@ -210,7 +215,7 @@ class TrainingRun:
             plan.model.rest()
             return
         next(self._loop, None)
-        if not plan.model.is_whole_after(n_iter):
+        if n_iter < plan.n_updates and not plan.model.is_whole_after(n_iter):
             message = (
                 f"Training was stopped after {n_iter} of {plan.n_updates} updates, "
                 "before the encoder's training began. The scores have no meaning. Stop "

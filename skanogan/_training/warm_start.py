@@ -1,16 +1,23 @@
 """Warm starts: continue from the weights and the records of the previous fit."""
 
-from skanogan.models import Model
+from torch import nn
+
+from skanogan.models import Ensemble
 
 __all__ = ["continue_from", "records_after"]
 
 
-def continue_from(first: Model, model: Model) -> None:
-    """Copy the weights of the first model to a model of the present parameters.
+def continue_from(first: Ensemble, ensemble: Ensemble) -> None:
+    """Copy the weights of the first ensemble to one of the present parameters.
 
-    A network that only one of the two models has is left as it is. ValueError is raised
-    if a network that both models have has other layers.
+    A member or a network that only one of the two has is left as it is. ValueError is
+    raised if a network that both have has other layers.
     """
+    for before, member in zip(first.members, ensemble.members, strict=False):
+        _continue(before, member)
+
+
+def _continue(first: nn.Module, model: nn.Module) -> None:
     state = first.state_dict()
     for name, network in model.named_children():
         weights = {

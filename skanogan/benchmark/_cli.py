@@ -106,9 +106,9 @@ def _make_parser() -> argparse.ArgumentParser:
         "--detectors",
         default="all",
         metavar="A,B,...",
-        help="all (the default), package, baselines, names of detectors, or import "
-        "paths such as package.module:Class or pyod.models.ecod.ECOD; arguments may "
-        "follow, as in 'AnoGANDetector(max_iter=500)'",
+        help="all (the default), package, untrained, baselines, names of detectors, "
+        "or import paths such as package.module:Class or pyod.models.ecod.ECOD; "
+        "arguments may follow, as in 'AnoGANDetector(max_iter=500)'",
     )
     parser.add_argument(
         "--classes",

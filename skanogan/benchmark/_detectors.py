@@ -22,6 +22,12 @@ BASELINES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 """Import path of each baseline, and its arguments other than the defaults."""
 
+GROUPS = ("package", "untrained", "baselines")
+"""The groups of detectors that "all" stands for."""
+
+BUDGETS = ("max_iter", "encoder_max_iter")
+"""Parameters that are 0 in a detector that is not trained."""
+
 _NAME = re.compile(r"(?P<path>[A-Za-z_][\w.]*(?::\w+)?)\s*(?P<arguments>\(.*\))?", re.S)
 
 
@@ -71,7 +77,8 @@ def find_detectors(names: str | Iterable[str] = "all") -> list[DetectorSpec]:
     A string holds names or import paths (``package.module:Class`` or
     ``package.module.Class``) separated by commas. Keyword arguments may follow, as in
     ``"AnoGANDetector(max_iter=500)"``. "package" stands for the detectors of this
-    package, "baselines" for the baselines, "all" for both.
+    package, "untrained" for the same without training, "baselines" for the baselines,
+    and "all" for all of these.
     """
     given = [names] if isinstance(names, str) else list(names)
     specs: dict[str, DetectorSpec] = {}
@@ -106,9 +113,11 @@ def split_names(text: str) -> list[str]:
 
 def _expanded(text: str) -> list[DetectorSpec]:
     if text == "all":
-        return _expanded("package") + _expanded("baselines")
+        return [s for part in GROUPS for s in _expanded(part)]
     if text == "package":
         return [DetectorSpec(name, path) for name, path in _package_paths().items()]
+    if text == "untrained":
+        return [_untrained(name, path) for name, path in _package_paths().items()]
     if text == "baselines":
         return [DetectorSpec(name, *known) for name, known in BASELINES.items()]
     match = _NAME.fullmatch(text)
@@ -137,6 +146,14 @@ def _package_paths() -> dict[str, str]:
     from skanogan.utils.discovery import all_detectors
 
     return {name: f"skanogan:{name}" for name, _ in all_detectors()}
+
+
+def _untrained(name: str, path: str) -> DetectorSpec:
+    """The detector with its networks as they are made."""
+    known = _parameters(DetectorSpec(name, path).make(), deep=False)
+    arguments = {key: 0 for key in BUDGETS if key in known}
+    text = ", ".join(f"{key}=0" for key in arguments)
+    return DetectorSpec(f"{name}({text})", path, arguments)
 
 
 def _literal_arguments(text: str, arguments: str | None) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def run_benchmark(
     tasks : list of Task, or data as `load_tasks` takes it, default="embedded"
         The tasks.
     detectors : str or list of str, default="all"
-        Names, import paths, "all", "package" or "baselines".
+        Names, import paths, "all", "package", "untrained" or "baselines".
     seeds : iterable of int, default=(0,)
         Each is the seed of the splits and the `random_state` of the detectors.
     device : str, default=None

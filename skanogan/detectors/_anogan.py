@@ -29,7 +29,7 @@ class AnoGANDetector(GANDetector):
     search takes the best of `n_candidates` latents. Notes give the published procedure.
 
     The score of a row depends on it alone. The parameters come in five groups: networks
-    (from `backbone`), training (from `max_iter`), score (from `anomaly_score`),
+    (from `backbone`), training (from `n_estimators`), score (from `anomaly_score`),
     threshold (from `contamination`) and running (from `random_state`).
 
     Parameters
@@ -53,20 +53,35 @@ class AnoGANDetector(GANDetector):
         Distribution of z: N(0, I), or uniform on (-1, 1) as in the paper.
     image_shape : tuple of int, default=None
         Shape (H, W) or (H, W, C) of images that X holds as flat rows.
-    max_iter : int, default=2000
-        Number of updates of each network, whatever the number of rows.
+    n_estimators : int or "auto", default="auto"
+        Number of members, each with networks of its own, that share out the rows of
+        each batch. The score is the mean of the scores of all members, each on the
+        scale that it has for held-out normal rows. "auto" is 1 for tables and 3 for
+        images.
+    max_iter : int or "auto", default="auto"
+        Number of updates of each network, whatever the number of rows. 0 leaves the
+        networks as they are made, or as you pass them. "auto" is 100 for tables and
+        600 for images.
     batch_size : int or "auto", default="auto"
         Rows per mini-batch. "auto" is 64 for images and 128 for tables.
-    learning_rate : float, default=0.0002
-        Learning rate of Adam for generator and discriminator.
-    gradient_penalty : float, default=0.0
+    learning_rate : float or "auto", default="auto"
+        Learning rate of Adam for generator and discriminator. "auto" is 0.002 for
+        tables and 0.001 for images.
+    gradient_penalty : float or "auto", default="auto"
         Weight of the R1 penalty on the discriminator at real rows. It stabilises a
-        training that diverges or collapses, and takes about a third more time.
-    ema_decay : float, default=0.999
+        training that diverges or collapses, and takes about a third more time. "auto"
+        is 3 for tables and 0 for images.
+    ema_decay : float or "auto", default="auto"
         Decay of the moving average of the generator, which scores use. 0 is for none.
+        "auto" is 0.95 for tables and 0.99 for images.
     anomaly_score : str, default="whitened"
         What is searched for and scored: "whitened", "anogan", "residual",
         "discrimination", "gan_r" or "p_d"; see Notes.
+    n_neighbors : int or "auto", default="auto"
+        Number of nearest training rows whose mean distance makes half of the score. The
+        nearest of them may be the closest normal row. The fitted model then holds up to
+        2,048 training rows. "auto" is 1 for tables with a default score, and 0 for
+        images and for published scores.
     n_candidates : int, default=2048
         Number of latents drawn at fit, of which the search of a row starts from the
         nearest, in whitened features. 1 is one random start for all rows.
@@ -107,7 +122,7 @@ class AnoGANDetector(GANDetector):
 
     Attributes
     ----------
-    model_ : skanogan.models.AnoGAN
+    model_ : skanogan.models.Ensemble
         Generator, discriminator, and the search.
     offset_ : float
         ``decision_function = score_samples - offset_``.
@@ -167,16 +182,14 @@ class AnoGANDetector(GANDetector):
     array([-1, -1, -1, -1, -1])
     """
 
-    model_: AnoGAN
-
     _parameter_groups: ClassVar[dict[str, tuple[str, ...]]] = {
         "Networks": GAN_NETWORKS,
         "Training": (
-            *("max_iter", "batch_size", "learning_rate"),
+            *("n_estimators", "max_iter", "batch_size", "learning_rate"),
             *("gradient_penalty", "ema_decay"),
         ),
         "Score": (
-            *("anomaly_score", "n_candidates", "n_steps", "step_size"),
+            *("anomaly_score", "n_neighbors", "n_candidates", "n_steps", "step_size"),
             *("discrimination_weight", "shrinkage"),
         ),
         "Threshold": THRESHOLD,
@@ -199,6 +212,11 @@ class AnoGANDetector(GANDetector):
         "discrimination_weight",
     }
 
+    _auto: ClassVar[dict[str, tuple[Any, Any]]] = {
+        **GANDetector._auto,
+        "n_estimators": (1, 3),
+    }
+
     def __init__(
         self,
         *,
@@ -210,12 +228,14 @@ class AnoGANDetector(GANDetector):
         latent_dim: int | str = "auto",
         prior: str = "normal",
         image_shape: tuple[int, ...] | None = None,
-        max_iter: int = 2000,
+        n_estimators: int | str = "auto",
+        max_iter: int | str = "auto",
         batch_size: int | str = "auto",
-        learning_rate: float = 2e-4,
-        gradient_penalty: float = 0.0,
-        ema_decay: float = 0.999,
+        learning_rate: float | str = "auto",
+        gradient_penalty: float | str = "auto",
+        ema_decay: float | str = "auto",
         anomaly_score: str = "whitened",
+        n_neighbors: int | str = "auto",
         n_candidates: int = 2048,
         n_steps: int = 0,
         step_size: float = 0.05,
@@ -239,12 +259,14 @@ class AnoGANDetector(GANDetector):
         self.latent_dim = latent_dim
         self.prior = prior
         self.image_shape = image_shape
+        self.n_estimators = n_estimators
         self.max_iter = max_iter
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.gradient_penalty = gradient_penalty
         self.ema_decay = ema_decay
         self.anomaly_score = anomaly_score
+        self.n_neighbors = n_neighbors
         self.n_candidates = n_candidates
         self.n_steps = n_steps
         self.step_size = step_size

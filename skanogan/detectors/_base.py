@@ -41,7 +41,7 @@ from skanogan.exceptions import (
     CollapseWarning,
     DeviceFallbackWarning,
 )
-from skanogan.models import Model
+from skanogan.models import Ensemble, Model
 from skanogan.nn import Scaling
 
 if TYPE_CHECKING:
@@ -104,10 +104,18 @@ class BaseDetector(
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "image_shape": [tuple, list, None],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "n_estimators": [
+            StrOptions({"auto"}),
+            Interval(Integral, 1, None, closed="left"),
+        ],
+        "max_iter": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left")],
         "batch_size": [
             StrOptions({"auto"}),
             Interval(Integral, 1, None, closed="left"),
+        ],
+        "n_neighbors": [
+            StrOptions({"auto"}),
+            Interval(Integral, 0, None, closed="left"),
         ],
         "contamination": [
             StrOptions({"auto"}),
@@ -130,6 +138,7 @@ class BaseDetector(
         {
             # These change rows and seeds, which enter the cache key by themselves.
             "image_shape",
+            "n_neighbors",
             "validation_fraction",
             "random_state",
             "contamination",
@@ -146,9 +155,14 @@ class BaseDetector(
     _training_advice: ClassVar[str] = "Lower the learning rate."
     """What to change if the training diverges or collapses."""
 
+    _auto: ClassVar[dict[str, tuple[Any, Any]]] = {}
+    """What "auto" means for a parameter, for tables and for images."""
+
     # Parameters that the __init__ of each detector sets.
+    n_estimators: int | str = 1
     image_shape: tuple[int, ...] | None
-    max_iter: int
+    max_iter: int | str
+    n_neighbors: int | str = 0
     batch_size: int | str
     contamination: float | str
     validation_fraction: float | str
@@ -189,7 +203,7 @@ class BaseDetector(
 
     def _n_updates(self) -> int:
         """The number of updates of all stages of the training."""
-        return self.max_iter
+        return int(self._resolved("max_iter"))
 
     def _training_warnings(
         self, history: list[dict[str, float]]
@@ -266,7 +280,7 @@ class BaseDetector(
         rows = Rows(values, self.image_shape_, device, parts.kept)
         reference = rows.some(REFERENCE_ROWS, parts.random_state)
         rng = torch.Generator().manual_seed(int(parts.seeds[0]))
-        model = self._make_model(rows.scaling(), self._row_shape(), rng).to(device)
+        model = self._make_ensemble(rows.scaling(), self._row_shape(), rng).to(device)
         if is_warm:
             continue_from(self.model_, model)
         calibrates = self.contamination == "auto"
@@ -279,7 +293,31 @@ class BaseDetector(
             training=self._training_plan(model, rows, parts),
         )
 
-    def _training_plan(self, model: Model, rows: Rows, parts: Split) -> TrainingPlan:
+    def _make_ensemble(
+        self,
+        scaling: Scaling,
+        row_shape: tuple[int, ...],
+        rng: torch.Generator | None,
+    ) -> Ensemble:
+        """Make the untrained members, one after the other from `rng`."""
+        members = [
+            self._make_model(copy.deepcopy(scaling), row_shape, rng)
+            for _ in range(self._resolved("n_estimators"))
+        ]
+        n_neighbors = self.n_neighbors
+        if n_neighbors == "auto":
+            is_table = len(row_shape) == 1
+            n_neighbors = int(is_table and members[0].scores_are_lengths)
+        return Ensemble(members, int(n_neighbors))
+
+    def _resolved(self, name: str) -> Any:
+        """Return a parameter, or what its "auto" means for tables or for images."""
+        value = getattr(self, name)
+        if value != "auto":
+            return value
+        return self._auto[name][self.image_shape_ is not None]
+
+    def _training_plan(self, model: Ensemble, rows: Rows, parts: Split) -> TrainingPlan:
         batch_size = self.batch_size
         if batch_size == "auto":
             batch_size = 128 if self.image_shape_ is None else 64
@@ -314,7 +352,7 @@ class BaseDetector(
         )
 
     def _calibrate(
-        self, plan: FitPlan, model: Model, history: list[dict[str, float]]
+        self, plan: FitPlan, model: Ensemble, history: list[dict[str, float]]
     ) -> dict[str, Any]:
         """Compute the fitted attributes from a model whose training has ended."""
         device, is_image = plan.training.rows.device, self.image_shape_ is not None
@@ -322,6 +360,7 @@ class BaseDetector(
         with torch.no_grad():
             rng = torch.Generator().manual_seed(plan.scoring_seed)
             model.prepare_scoring(plan.reference, rng)
+            model.fit_scales(plan.training.held_out.all())
         # Not copy.copy, which would copy the model of an earlier fit as well.
         fitted = object.__new__(type(self))
         fitted.__dict__.update(self.__dict__)
@@ -330,7 +369,7 @@ class BaseDetector(
             *plan.earlier_records,
             *records_after(plan.earlier_records, history),
         ]
-        fitted.n_iter_ = int(fitted.history_[-1]["n_iter"])
+        fitted.n_iter_ = int(fitted.history_[-1]["n_iter"]) if fitted.history_ else 0
         scores = fitted._scores(plan.values, plan.calibration_rows)
         fitted.offset_ = threshold(scores, self.contamination)
         return {name: getattr(fitted, name) for name in FITTED}

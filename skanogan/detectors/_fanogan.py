@@ -35,7 +35,7 @@ class FAnoGANDetector(GANDetector):
     whitened by the second moment of f(x) - f(G(E(x))) for normal rows.
 
     The score of a row depends on it alone. The parameters come in five groups: networks
-    (from `backbone`), training (from `max_iter`), score (from `anomaly_score`),
+    (from `backbone`), training (from `n_estimators`), score (from `anomaly_score`),
     threshold (from `contamination`) and running (from `random_state`).
 
     Parameters
@@ -59,30 +59,45 @@ class FAnoGANDetector(GANDetector):
         Distribution of z: N(0, I), or uniform on (-1, 1) as in the paper.
     image_shape : tuple of int, default=None
         Shape (H, W) or (H, W, C) of images that X holds as flat rows.
-    max_iter : int, default=2000
-        Number of updates of the GAN, whatever the number of rows.
+    n_estimators : int or "auto", default="auto"
+        Number of members, each with networks of its own, that share out the rows of
+        each batch. The score is the mean of the scores of all members, each on the
+        scale that it has for held-out normal rows. "auto" is 1.
+    max_iter : int or "auto", default="auto"
+        Number of updates of the GAN, whatever the number of rows. 0 leaves its networks
+        as they are made, or as you pass them. "auto" is 100 for tables and 600 for
+        images.
     batch_size : int or "auto", default="auto"
         Rows per mini-batch. "auto" is 64 for images and 128 for tables.
-    learning_rate : float, default=0.0002
-        Learning rate of Adam for generator and discriminator.
+    learning_rate : float or "auto", default="auto"
+        Learning rate of Adam for generator and discriminator. "auto" is 0.002 for
+        tables and 0.001 for images.
     encoder_learning_rate : float, default=0.001
         Learning rate of Adam for the encoder.
-    encoder_max_iter : int, default=2000
+    encoder_max_iter : int or "auto", default="auto"
         Number of updates of the encoder, which follow those of the GAN. The state with
-        the least error on held-out normal rows is kept.
+        the least error on held-out normal rows is kept. "auto" is 200 for tables and
+        1,000 for images.
     feature_weight : float, default=1.0
         The paper's kappa, in the encoder's loss and in the score "f_anogan".
-    gradient_penalty : float, default=0.0
+    gradient_penalty : float or "auto", default="auto"
         Weight of the R1 penalty on the discriminator at real rows. It stabilises a
-        training that diverges or collapses, and takes about a third more time.
-    ema_decay : float, default=0.999
+        training that diverges or collapses, and takes about a third more time. "auto"
+        is 3 for tables and 0 for images.
+    ema_decay : float or "auto", default="auto"
         Decay of the moving average of the generator, which scores use. 0 is for none.
+        "auto" is 0.95 for tables and 0.99 for images.
     n_iter_no_change : int, default=None
         Number of updates of the encoder without a lower error on held-out normal rows,
         after which its training ends (None: never). The error is recorded twenty times.
     anomaly_score : str, default="whitened"
         Score of a row: "whitened", "f_anogan", "residual", "discrimination" or
         "latent"; see Notes.
+    n_neighbors : int or "auto", default="auto"
+        Number of nearest training rows whose mean distance makes half of the score. The
+        nearest of them may be the closest normal row. The fitted model then holds up to
+        2,048 training rows. "auto" is 1 for tables with a default score, and 0 for
+        images and for published scores.
     shrinkage : float or "auto", default="auto"
         Share of the mean variance added to every direction before whitening. "auto" is
         0.1 for images, which have many similar features, and 0.001 for tables.
@@ -115,7 +130,7 @@ class FAnoGANDetector(GANDetector):
 
     Attributes
     ----------
-    model_ : skanogan.models.FAnoGAN
+    model_ : skanogan.models.Ensemble
         Generator, discriminator, encoder, and the scores.
     offset_ : float
         ``decision_function = score_samples - offset_``.
@@ -170,16 +185,20 @@ class FAnoGANDetector(GANDetector):
     array([-1, -1, -1, -1, -1])
     """
 
-    model_: FAnoGAN
-
     _parameter_groups: ClassVar[dict[str, tuple[str, ...]]] = {
         "Networks": GAN_NETWORKS,
         "Training": (
-            *("max_iter", "batch_size", "learning_rate", "encoder_learning_rate"),
+            *(
+                "n_estimators",
+                "max_iter",
+                "batch_size",
+                "learning_rate",
+                "encoder_learning_rate",
+            ),
             *("encoder_max_iter", "feature_weight", "gradient_penalty"),
             *("ema_decay", "n_iter_no_change"),
         ),
-        "Score": ("anomaly_score", "shrinkage"),
+        "Score": ("anomaly_score", "n_neighbors", "shrinkage"),
         "Threshold": THRESHOLD,
         "Running": RUNNING,
     }
@@ -187,10 +206,18 @@ class FAnoGANDetector(GANDetector):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **GANDetector._parameter_constraints,
         "encoder_learning_rate": [Interval(Real, 0, None, closed="neither")],
-        "encoder_max_iter": [Interval(Integral, 1, None, closed="left")],
+        "encoder_max_iter": [
+            StrOptions({"auto"}),
+            Interval(Integral, 0, None, closed="left"),
+        ],
         "feature_weight": [Interval(Real, 0, None, closed="left")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), None],
         "anomaly_score": [StrOptions(set(FANOGAN_SCORES))],
+    }
+
+    _auto: ClassVar[dict[str, tuple[Any, Any]]] = {
+        **GANDetector._auto,
+        "encoder_max_iter": (200, 1000),
     }
 
     def __init__(
@@ -204,16 +231,18 @@ class FAnoGANDetector(GANDetector):
         latent_dim: int | str = "auto",
         prior: str = "normal",
         image_shape: tuple[int, ...] | None = None,
-        max_iter: int = 2000,
+        n_estimators: int | str = "auto",
+        max_iter: int | str = "auto",
         batch_size: int | str = "auto",
-        learning_rate: float = 2e-4,
+        learning_rate: float | str = "auto",
         encoder_learning_rate: float = 1e-3,
-        encoder_max_iter: int = 2000,
+        encoder_max_iter: int | str = "auto",
         feature_weight: float = 1.0,
-        gradient_penalty: float = 0.0,
-        ema_decay: float = 0.999,
+        gradient_penalty: float | str = "auto",
+        ema_decay: float | str = "auto",
         n_iter_no_change: int | None = None,
         anomaly_score: str = "whitened",
+        n_neighbors: int | str = "auto",
         shrinkage: float | str = "auto",
         contamination: float | str = "auto",
         validation_fraction: float | str = "auto",
@@ -233,6 +262,7 @@ class FAnoGANDetector(GANDetector):
         self.latent_dim = latent_dim
         self.prior = prior
         self.image_shape = image_shape
+        self.n_estimators = n_estimators
         self.max_iter = max_iter
         self.batch_size = batch_size
         self.learning_rate = learning_rate
@@ -243,6 +273,7 @@ class FAnoGANDetector(GANDetector):
         self.ema_decay = ema_decay
         self.n_iter_no_change = n_iter_no_change
         self.anomaly_score = anomaly_score
+        self.n_neighbors = n_neighbors
         self.shrinkage = shrinkage
         self.contamination = contamination
         self.validation_fraction = validation_fraction
@@ -269,11 +300,13 @@ class FAnoGANDetector(GANDetector):
             parts,
             build(make, rng),
             EncoderTraining(
-                self.max_iter, self.encoder_learning_rate, self.feature_weight
+                int(self._resolved("max_iter")),
+                self.encoder_learning_rate,
+                self.feature_weight,
             ),
             self.anomaly_score,
             resolve_shrinkage(self.shrinkage, row_shape),
         )
 
     def _n_updates(self) -> int:
-        return self.max_iter + self.encoder_max_iter
+        return int(self._resolved("max_iter")) + int(self._resolved("encoder_max_iter"))

@@ -55,12 +55,25 @@ class GANDetector(BaseDetector):
         "generator": [nn.Module, None],
         "discriminator": [nn.Module, None],
         "prior": [StrOptions(set(PRIORS))],
-        "gradient_penalty": [Interval(Real, 0, None, closed="left")],
+        "learning_rate": [StrOptions({"auto"}), *NETWORK_CONSTRAINTS["learning_rate"]],
+        "gradient_penalty": [
+            StrOptions({"auto"}),
+            Interval(Real, 0, None, closed="left"),
+        ],
+        "ema_decay": [StrOptions({"auto"}), *NETWORK_CONSTRAINTS["ema_decay"]],
     }
 
     _scoring_parameters = BaseDetector._scoring_parameters | {
         "anomaly_score",
         "shrinkage",
+    }
+
+    _auto: ClassVar[dict[str, tuple[Any, Any]]] = {
+        "n_estimators": (1, 1),
+        "max_iter": (100, 600),
+        "learning_rate": (2e-3, 1e-3),
+        "gradient_penalty": (3.0, 0.0),
+        "ema_decay": (0.95, 0.99),
     }
 
     _training_advice = "Lower learning_rate, or set gradient_penalty=1."
@@ -72,9 +85,9 @@ class GANDetector(BaseDetector):
     n_filters: int
     latent_dim: int | str
     prior: str
-    learning_rate: float
-    gradient_penalty: float
-    ema_decay: float
+    learning_rate: float | str
+    gradient_penalty: float | str
+    ema_decay: float | str
     shrinkage: float | str
 
     def _gan_parts(
@@ -109,9 +122,8 @@ class GANDetector(BaseDetector):
             discriminator = as_discriminator(given)
         if rng is not None:
             _check_shapes(generator, discriminator, latent_dim, row_shape)
-        training = GANTraining(
-            self.learning_rate, self.gradient_penalty, self.ema_decay
-        )
+        settings = ("learning_rate", "gradient_penalty", "ema_decay")
+        training = GANTraining(*(float(self._resolved(name)) for name in settings))
         prior = Prior(self.prior)
         return GANParts(generator, discriminator, scaling, prior, latent_dim, training)
 

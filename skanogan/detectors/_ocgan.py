@@ -74,8 +74,8 @@ class OCGANDetector(BaseDetector):
     Each part can be switched off. Training keeps the state with the least
     reconstruction error on held-out normal rows. The score of a row depends on that row
     alone. The parameters come in five groups: networks (from `backbone`), training
-    (from `max_iter`), score (from `anomaly_score`), threshold (from `contamination`)
-    and running (from `random_state`).
+    (from `n_estimators`), score (from `anomaly_score`), threshold (from
+    `contamination`) and running (from `random_state`).
 
     Parameters
     ----------
@@ -96,8 +96,13 @@ class OCGANDetector(BaseDetector):
         "auto" is 16 for convolutional networks, or half the features, at most 64.
     image_shape : tuple of int, default=None
         Shape (H, W) or (H, W, C) of images that X holds as flat rows.
-    max_iter : int, default=1000
-        Number of updates of each network, whatever the number of rows.
+    n_estimators : int or "auto", default="auto"
+        Number of members, each with networks of its own, that share out the rows of
+        each batch. The score is the mean of the scores of all members, each on the
+        scale that it has for held-out normal rows. "auto" is 1.
+    max_iter : int or "auto", default="auto"
+        Number of updates of each network, whatever the number of rows. 0 leaves the
+        networks as they are made. "auto" is 100 for tables and 1,000 for images.
     batch_size : int or "auto", default="auto"
         Rows per mini-batch. "auto" is 64 for images and 128 for tables.
     learning_rate : float, default=0.001
@@ -128,6 +133,11 @@ class OCGANDetector(BaseDetector):
     anomaly_score : str, default="whitened"
         Score of a row: "whitened", "reconstruction", "features", "visual", "latent" or
         "classifier"; see Notes.
+    n_neighbors : int or "auto", default="auto"
+        Number of nearest training rows whose mean distance makes half of the score. The
+        nearest of them may be the closest normal row. The fitted model then holds up to
+        2,048 training rows. "auto" is 1 for tables with a default score, and 0 for
+        images and for published scores.
     shrinkage : float or "auto", default="auto"
         Share of the mean variance added to every direction before whitening. "auto" is
         0.1 for images, which have many similar features, and 0.001 for tables.
@@ -161,7 +171,7 @@ class OCGANDetector(BaseDetector):
 
     Attributes
     ----------
-    model_ : skanogan.models.OCGAN
+    model_ : skanogan.models.Ensemble
         Encoder, decoder, discriminators and classifier.
     offset_ : float
         ``decision_function = score_samples - offset_``.
@@ -221,20 +231,24 @@ class OCGANDetector(BaseDetector):
     array([-1, -1, -1, -1, -1])
     """
 
-    model_: OCGAN
-
     _parameter_groups: ClassVar[dict[str, tuple[str, ...]]] = {
         "Networks": (
             *("backbone", "hidden_layer_sizes", "n_filters"),
             *("normalization", "latent_dim", "image_shape"),
         ),
         "Training": (
-            *("max_iter", "batch_size", "learning_rate", "discriminator_learning_rate"),
+            *(
+                "n_estimators",
+                "max_iter",
+                "batch_size",
+                "learning_rate",
+                "discriminator_learning_rate",
+            ),
             *("noise_variance", "latent_discriminator", "visual_discriminator"),
             *("n_mining_steps", "reconstruction_weight"),
             *("ema_decay", "n_iter_no_change"),
         ),
-        "Score": ("anomaly_score", "shrinkage"),
+        "Score": ("anomaly_score", "n_neighbors", "shrinkage"),
         "Threshold": THRESHOLD,
         "Running": RUNNING,
     }
@@ -266,6 +280,11 @@ class OCGANDetector(BaseDetector):
         "reconstruction_weight."
     )
 
+    _auto: ClassVar[dict[str, tuple[Any, Any]]] = {
+        "n_estimators": (1, 1),
+        "max_iter": (100, 1000),
+    }
+
     def __init__(
         self,
         *,
@@ -275,18 +294,20 @@ class OCGANDetector(BaseDetector):
         normalization: str = "auto",
         latent_dim: int | str = "auto",
         image_shape: tuple[int, ...] | None = None,
-        max_iter: int = 1000,
+        n_estimators: int | str = "auto",
+        max_iter: int | str = "auto",
         batch_size: int | str = "auto",
         learning_rate: float = 1e-3,
         discriminator_learning_rate: float = 2e-4,
         noise_variance: float | str = "auto",
         latent_discriminator: bool = True,
         visual_discriminator: bool = True,
-        n_mining_steps: int = 5,
+        n_mining_steps: int = 0,
         reconstruction_weight: float = 100.0,
         ema_decay: float = 0.99,
         n_iter_no_change: int | None = None,
         anomaly_score: str = "whitened",
+        n_neighbors: int | str = "auto",
         shrinkage: float | str = "auto",
         contamination: float | str = "auto",
         validation_fraction: float | str = "auto",
@@ -304,6 +325,7 @@ class OCGANDetector(BaseDetector):
         self.normalization = normalization
         self.latent_dim = latent_dim
         self.image_shape = image_shape
+        self.n_estimators = n_estimators
         self.max_iter = max_iter
         self.batch_size = batch_size
         self.learning_rate = learning_rate
@@ -316,6 +338,7 @@ class OCGANDetector(BaseDetector):
         self.ema_decay = ema_decay
         self.n_iter_no_change = n_iter_no_change
         self.anomaly_score = anomaly_score
+        self.n_neighbors = n_neighbors
         self.shrinkage = shrinkage
         self.contamination = contamination
         self.validation_fraction = validation_fraction

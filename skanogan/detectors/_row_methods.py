@@ -14,7 +14,7 @@ from skanogan._data.rows import Rows
 from skanogan._data.validation import check_rows, flatten_images
 from skanogan._runtime.threads import at_most_threads, at_work, threads_to_score
 from skanogan.detectors._chunks import in_chunks, to_numpy
-from skanogan.models import Model
+from skanogan.models import Ensemble
 
 __all__ = ["RowMethodsMixin"]
 
@@ -25,7 +25,7 @@ MAPS = {"residual": "residual_map", "features": "feature_map"}
 class RowMethodsMixin:
     """Methods that apply the fitted model to each row, in bounded memory."""
 
-    model_: Model
+    model_: Ensemble
     device_: torch.device
     image_shape_: tuple[int, int, int] | None
     n_features_in_: int

@@ -103,6 +103,10 @@ class AnoGAN(GAN):
 
     # Scoring ------------------------------------------------------------------
 
+    @property
+    def scores_are_lengths(self) -> bool:
+        return self.search.score == "whitened"
+
     def score(self, x: Tensor) -> Tensor:
         scaled = self._scaled(x)
         search = self.search

@@ -143,6 +143,10 @@ class FAnoGAN(GAN):
         self._learn_positions(some, self.encoder(some))
         self._floats_of_a_pass = floats_kept(self._differences, self._scaled(x[:3]))
 
+    @property
+    def scores_are_lengths(self) -> bool:
+        return self.anomaly_score == "whitened"
+
     def score(self, x: Tensor) -> Tensor:
         scaled = self._scaled(x)
         if self.anomaly_score == "whitened":

@@ -85,6 +85,7 @@ class GAN(Model):
 
     metric: WhitenedMetric
     position_metrics: nn.ModuleList
+    trains_row_by_row = True
 
     def __init__(self, parts: GANParts) -> None:
         super().__init__()

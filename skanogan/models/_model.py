@@ -1,6 +1,7 @@
 """The protocol between models, training and detectors."""
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,10 @@ class Model(nn.Module, ABC):
     """
 
     scaling: Scaling
+
+    trains_row_by_row: ClassVar[bool] = False
+    """Whether `train_step` and `validation_error` treat each row alone, and losses are
+    means over rows. The members of an ensemble then train as one network."""
 
     @abstractmethod
     def start_training(self, rng: torch.Generator) -> None:
@@ -126,6 +131,15 @@ class Model(nn.Module, ABC):
         scores : Tensor of shape (n,)
             Higher is more anomalous.
         """
+
+    @property
+    def scores_are_lengths(self) -> bool:
+        """Whether `score` is a squared length, never negative, of no fixed unit.
+
+        Detectors then report its logarithm, on the scale of normal rows. Other scores,
+        such as published ones, are reported as they are.
+        """
+        return False
 
     @abstractmethod
     def reconstruct(self, x: Tensor) -> Tensor:

@@ -120,6 +120,7 @@ class OCGAN(Model):
         Shrinkage of the whitened metrics.
     """
 
+    trains_row_by_row = True
     centre: Tensor
     position_metrics: nn.ModuleList
 
@@ -283,6 +284,10 @@ class OCGAN(Model):
         features = chunked(self._features, x)
         self.register_buffer("centre", features.mean(0))
         self.spread = WhitenedMetric.fit(features - self.centre, self.shrinkage)
+
+    @property
+    def scores_are_lengths(self) -> bool:
+        return self.anomaly_score in ("whitened", "features")
 
     def score(self, x: Tensor) -> Tensor:
         """Compute A(x), or a logit for x, for its code, or for its reconstruction."""

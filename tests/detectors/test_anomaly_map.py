@@ -121,7 +121,7 @@ def test_without_shrinkage_features_average_to_one_over_the_reference_rows(
     make = request.getfixturevalue(maker)
     with patch("skanogan.nn._feature_map.SHRINKAGE", 1e-4):
         detector = make(backbone="convolutional", learning_rate=0.01).fit(zeros)
-    assert len(detector.model_.position_metrics) > 0
+    assert len(detector.model_.members[0].position_metrics) > 0
     maps = detector.anomaly_map(np.array(learned_from), kind="features")
     assert maps.mean() == pytest.approx(1, abs=tolerance)
 
@@ -158,7 +158,7 @@ def test_maps_of_own_networks_use_the_gradient(make_detector, zeros):
         "discriminator": nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.Linear(8, 1)),
     }
     detector = make_detector(**networks).fit(zeros)
-    assert len(detector.model_.position_metrics) == 0
+    assert len(detector.model_.members[0].position_metrics) == 0
     maps = detector.anomaly_map(zeros[:3], kind="features")
     assert maps.shape == (3, 8, 8)
     assert maps.max() > 0
@@ -214,7 +214,8 @@ def test_by_gradient_takes_account_of_a_bend_on_the_line():
 
 def test_signed_shares_of_a_table_add_up_to_the_distance(make, blob):
     detector = make(anomaly_score="whitened").fit(blob)
-    scores = -detector.score_samples(blob)
+    with torch.no_grad():
+        scores = detector.model_.members[0].score(torch.from_numpy(blob)).numpy()
     with patch("skanogan.nn._feature_map.N_GRADIENTS", 200):
         shares = detector.anomaly_map(blob, kind="features")
         with patch.object(torch.Tensor, "abs", torch.Tensor.positive):
@@ -299,7 +300,7 @@ def test_ocgan_compares_hidden_maps_of_its_visual_discriminator(make_ocgan, zero
         detector = make_ocgan(visual_discriminator=with_it, n_mining_steps=0).fit(
             images
         )
-        model = detector.model_
+        model = detector.model_.members[0]
         network = model.visual_discriminator or model.autoencoder.encoder
         assert len(model.position_metrics) == len(network.blocks)
         widths = [len(metric.basis) for metric in model.position_metrics]

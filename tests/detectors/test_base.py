@@ -204,7 +204,7 @@ def test_rows_that_start_from_one_latent_find_different_latents(make_detector, b
     detector = make_detector(n_candidates=1, anomaly_score="anogan", n_steps=20)
     detector.fit(blob)
     x = torch.from_numpy(blob)
-    latents = detector.model_.find_latents(x)
+    latents = detector.model_.members[0].find_latents(x)
     # The steps of Adam on a sum of absolute values can be equal for some rows.
     assert len(torch.unique(latents, dim=0)) > len(blob) / 2
 
@@ -230,7 +230,7 @@ def test_given_networks_are_copied_and_the_copies_trained(make_detector, blob):
     after = own["generator"].state_dict()
     assert all(torch.equal(before[key], after[key]) for key in before)
     assert own["generator"].training
-    fitted = detector.model_.generator.state_dict()
+    fitted = detector.model_.members[0].generator.state_dict()
     assert set(fitted) == set(before)
     assert any(not torch.equal(before[k], fitted[k].float()) for k in before)
 
@@ -240,7 +240,7 @@ def test_training_starts_from_the_given_weights(make_detector, blob):
     detector = make_detector(**own, max_iter=1, learning_rate=1e-9).fit(blob)
     for a, b in zip(
         own["generator"].parameters(),
-        detector.model_.generator.parameters(),
+        detector.model_.members[0].generator.parameters(),
         strict=True,
     ):
         torch.testing.assert_close(a.detach(), b.float(), atol=1e-6, rtol=0)

@@ -27,7 +27,7 @@ def digits():
 
 def latents(detector, X):
     with torch.no_grad():
-        return detector.model_.find_latents(torch.from_numpy(X)).numpy()
+        return detector.model_.members[0].find_latents(torch.from_numpy(X)).numpy()
 
 
 # Parameters -------------------------------------------------------------------
@@ -36,7 +36,7 @@ def latents(detector, X):
 @pytest.mark.parametrize(
     ("parameter", "value"),
     [
-        ("encoder_max_iter", 0),
+        ("encoder_max_iter", -1),
         ("encoder_learning_rate", 0.0),
         ("feature_weight", -0.1),
         ("anomaly_score", "anogan"),
@@ -60,7 +60,9 @@ def test_sizes_apply_to_all_three_networks(
     make_fanogan, zeros, parameter, value, backbone
 ):
     plain, other = (
-        make_fanogan(backbone=backbone, max_iter=1, **changed).fit(zeros).model_
+        make_fanogan(backbone=backbone, max_iter=1, **changed)
+        .fit(zeros)
+        .model_.members[0]
         for changed in ({}, {parameter: value})
     )
     for name in ("generator", "discriminator", "encoder"):

@@ -19,6 +19,7 @@ RUNNING = (
 TESTED_ELSEWHERE = {*THRESHOLD, *RUNNING, "image_shape", "generator", "discriminator"}
 
 TRAINING = {
+    "n_estimators": 2,
     "hidden_layer_sizes": (15, 16),
     "latent_dim": 3,
     "prior": "uniform",
@@ -76,6 +77,13 @@ def test_the_number_of_candidates_changes_the_scores_without_steps(make_detector
     assert_scores_change(make_detector, blob, {}, {"n_candidates": 7})
 
 
+@pytest.mark.parametrize("n_neighbors", [0, 2])
+def test_the_number_of_neighbours_changes_the_scores_of_tables(
+    make_detector, blob, n_neighbors
+):
+    assert_scores_change(make_detector, blob, {}, {"n_neighbors": n_neighbors})
+
+
 @each({k: v for k, v in ENCODER.items() if k != "n_iter_no_change"})
 def test_every_parameter_of_the_encoder_changes_the_scores(make_fanogan, blob, changed):
     base = {"anomaly_score": "f_anogan", "encoder_max_iter": 40}
@@ -102,7 +110,7 @@ def test_every_parameter_of_images_changes_their_scores(request, kind, zeros, ch
 
 
 def test_every_parameter_is_tested(make_detector, make_fanogan):
-    common = TESTED_ELSEWHERE | set(TRAINING) | set(IMAGES)
+    common = TESTED_ELSEWHERE | set(TRAINING) | set(IMAGES) | {"n_neighbors"}
     assert set(make_detector().get_params()) == common | set(SEARCH)
     fanogan = common | set(ENCODER) | {"anomaly_score"}
     assert set(make_fanogan().get_params()) == fanogan
@@ -137,8 +145,8 @@ def test_groups_signature_and_docstring_name_the_parameters_in_one_order(
 
 
 @detectors
-def test_no_detector_has_more_than_28_parameters(detector_class):
-    assert len(detector_class().get_params()) <= 28
+def test_no_detector_has_more_than_30_parameters(detector_class):
+    assert len(detector_class().get_params()) <= 30
 
 
 @detectors
@@ -164,7 +172,7 @@ def test_parameters_that_detectors_share_have_one_order(detector_class):
     }
     for name, names in order.items():
         assert groups[name] == tuple(n for n in names if n in groups[name])
-    assert groups["Training"][:3] == ("max_iter", "batch_size", "learning_rate")
+    assert groups["Training"][:3] == ("n_estimators", "max_iter", "batch_size")
     last = ("ema_decay", "n_iter_no_change")
     shared = tuple(n for n in last if n in groups["Training"])
     assert groups["Training"][-len(shared) :] == shared
@@ -185,7 +193,7 @@ def test_latent_dim_by_default_is_the_size_of_a_row_up_to_64_and_32_for_convolut
     X = np.random.RandomState(0).normal(size=(12, *shape))
     make = request.getfixturevalue(kind)
     detector = make(latent_dim="auto", max_iter=1).fit(X)
-    assert detector.model_.latent_dim == latent_dim
+    assert detector.model_.members[0].latent_dim == latent_dim
 
 
 @pytest.mark.parametrize(

@@ -326,6 +326,8 @@ FORGED = {
         lambda description, _: description["detector"]["model"].pop("parts"),
         "'parts'",
     ),
+    "more members": (parameter(n_estimators=2), "1 members, not 2"),
+    "a huge number of members": (parameter(n_estimators=HUGE), "1 members, not"),
     "unfitted detector": (detector(attributes=None, model=None), "attributes or the"),
     "fitted detector without a model": (detector(model=None), "attributes or the"),
     "dtype of no score": (model(dtype="int8"), "int8"),
@@ -472,7 +474,7 @@ def test_a_forged_description_is_refused_and_needs_no_memory(saved, name, memory
 def test_settings_of_a_search_do_not_make_loading_slow(saved):
     endless = dict.fromkeys(("n_steps", "n_candidates"), 10**12)
     loaded = saved.open(forged(saved, parameter(**endless)))
-    assert loaded.model_.search.n_steps == 10**12
+    assert loaded.model_.members[0].search.n_steps == 10**12
 
 
 # Forgery of nested detectors --------------------------------------------------
@@ -544,6 +546,8 @@ FITTED = ("estimator_", "estimator_")
 
 FORGED_WRAPPERS = {
     "unfitted and fitted detector exchanged": (swapped, "attributes or the"),
+    "more members": (parameter(n_estimators=2), "1 members, not 2"),
+    "a huge number of members": (parameter(n_estimators=HUGE), "1 members, not"),
     "unfitted detector": (
         at("estimator_", attributes=None),
         "attributes or the model of Conf",

@@ -405,7 +405,7 @@ def test_weights_of_own_networks_are_stored_and_the_networks_are_given_to_load(
     loaded = through_a_file(with_networks, tmp_path, networks=given)
     expected = with_networks.score_samples(blob)
     np.testing.assert_array_equal(loaded.score_samples(blob), expected)
-    discriminator = loaded.model_.discriminator.network
+    discriminator = loaded.model_.members[0].discriminator.network
     assert discriminator.first.weight is discriminator.second.weight
     if how == "module":
         for name, module in given.items():

@@ -19,7 +19,7 @@ def test_the_bare_loop_does_the_work_of_the_published_search(anogan):
     cheap = {"n_filters": 4, "latent_dim": 4, "random_state": 0, "device": "cpu"}
     detector = anogan(**PUBLISHED, **cheap, n_steps=7, scoring_dtype="float64")
     fitted = detector.fit(zeros)
-    model = fitted.model_
+    model = fitted.model_.members[0]
     for x, expected in zip(
         scaled(fitted, zeros[:3]).split(1),
         fitted.score_samples(zeros[:3]),
@@ -42,7 +42,7 @@ def test_operations_of_a_step_are_those_counted_by_hand(anogan):
     fitted = anogan(hidden_layer_sizes=(8,), latent_dim=3).fit(X)
     forward = 2 * (3 * 8 + 8 * 5 + 5 * 8)
     # Gradients for z alone: as many again, and none for weights.
-    assert operations_of_a_step(fitted.model_) == 2 * forward
+    assert operations_of_a_step(fitted.model_.members[0]) == 2 * forward
 
 
 def test_ratios_are_of_the_same_turn():
