@@ -13,6 +13,7 @@ from skanogan.utils.discovery import all_detectors
 __all__ = ["CHEAP", "cheap", "mine_from"]
 
 CHEAP = {
+    "n_estimators": 1,
     "max_iter": 10,
     "encoder_max_iter": 10,
     "n_candidates": 64,

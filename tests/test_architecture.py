@@ -116,14 +116,14 @@ def test_files_are_short(path):
 
 def test_the_package_is_no_longer_than_it_needs_to_be():
     lines = [len(p.read_text(encoding="utf-8").splitlines()) for p in MODULES]
-    assert sum(lines) <= 15_500
+    assert sum(lines) <= 16_000
 
 
 @pytest.mark.parametrize("path", TORCH_ONLY, ids=name)
-def test_models_and_the_training_loop_import_torch_alone(path):
+def test_models_and_the_training_loop_import_torch_and_scipy_alone(path):
     packages = {module.split(".")[0] for _, module, _ in imports(path)}
     third_party = packages - set(sys.stdlib_module_names)
-    assert third_party <= {"torch", "skanogan"}
+    assert third_party <= {"torch", "scipy", "skanogan"}
     assert {DOTTED[m] for m in imported_modules(path)} <= set(TORCH_ONLY)
 
 

@@ -16,6 +16,7 @@ STUDIES = {
     "selection": "thresholds, and a search with a cache of trainings",
     "speed": "speed as ratios: searches, other libraries, hardware, growth",
     "stitching": "memory and seams of the stitched map of a large image",
+    "training": "what training brings, by the number of updates",
 }
 """Summary of each study. The modules of the other files are shared by studies."""
 

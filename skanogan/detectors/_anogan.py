@@ -80,7 +80,7 @@ class AnoGANDetector(GANDetector):
     n_neighbors : int or "auto", default="auto"
         Number of nearest training rows whose mean distance makes half of the score. The
         nearest of them may be the closest normal row. The fitted model then holds up to
-        2,048 training rows. "auto" is 1 for tables with a default score, and 0 for
+        10,000 training rows. "auto" is 1 for tables with a default score, and 0 for
         images and for published scores.
     n_candidates : int, default=2048
         Number of latents drawn at fit, of which the search of a row starts from the
@@ -156,12 +156,14 @@ class AnoGANDetector(GANDetector):
     - "gan_r": F replaced by the cross-entropy of D(G(z)) against "real" [2]_;
     - "p_d": minus D's logit for x, without a search.
 
-    `score_samples` is minus the score. R is summed over standardised columns, or over
-    pixels in [-1, 1]. The paper's procedure is ``AnoGANDetector(anomaly_score="anogan",
-    n_candidates=1, n_steps=500, prior="uniform", ema_decay=0)``. It differs from the
-    paper in that the random start is drawn once at fit, for all rows, so that scores
-    are repeatable. The paper gives neither the latent dimension nor the optimiser of
-    the search.
+    `score_samples` is minus the score. Of the default score it is minus the logarithm,
+    in standard deviations from the mean of held-out normal rows: about 0 for a normal
+    row, the more negative the more anomalous. Members and nearest rows are averaged on
+    this scale. R is summed over standardised columns, or over pixels in [-1, 1]. The
+    paper's procedure is ``AnoGANDetector(anomaly_score="anogan", n_candidates=1,
+    n_steps=500, prior="uniform", ema_decay=0)``. It differs from the paper in that the
+    random start is drawn once at fit, for all rows, so that scores are repeatable. The
+    paper gives neither the latent dimension nor the optimiser of the search.
 
     References
     ----------

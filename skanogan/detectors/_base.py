@@ -53,6 +53,11 @@ REFERENCE_ROWS = 2048
 """The largest number of training rows that scoring is prepared on (a matrix of this
 size is decomposed), and of held-out rows that states are compared on."""
 
+STORED_ROWS = 10_000
+"""The largest number of training rows that a model stores for `n_neighbors`. On 22
+tables of up to 5,000 rows, the nearest of all has an AUROC of .901, and of 2,048
+.897."""
+
 FITTED = ("model_", "device_", "history_", "n_iter_", "offset_")
 """What calibration sets, beside what validation sets."""
 
@@ -73,6 +78,8 @@ class FitPlan:
         Positions of the rows whose scores set the threshold.
     reference : Tensor
         Training rows that the scoring is prepared on.
+    stored : Tensor or None
+        Training rows for the nearest rows of the model, if it has any.
     scoring_seed : int
         Seed of what the scoring draws.
     earlier_records : list of dict
@@ -84,6 +91,7 @@ class FitPlan:
     values: np.ndarray
     calibration_rows: np.ndarray
     reference: Tensor
+    stored: Tensor | None
     scoring_seed: int
     earlier_records: list[dict[str, float]]
     training: TrainingPlan
@@ -258,7 +266,8 @@ class BaseDetector(
             setattr(self, name, value)
         for category, message in [*run.remarks, *self._training_warnings(run.history)]:
             warn(message, category)
-        self._warn_of_collapse(plan.reference)
+        if self.n_iter_:
+            self._warn_of_collapse(plan.reference)
         tasks.fit_ends(lambda: fitted)
         return self
 
@@ -278,7 +287,8 @@ class BaseDetector(
             device,
         )
         rows = Rows(values, self.image_shape_, device, parts.kept)
-        reference = rows.some(REFERENCE_ROWS, parts.random_state)
+        stream = parts.random_state
+        reference = rows.some(REFERENCE_ROWS, stream)
         rng = torch.Generator().manual_seed(int(parts.seeds[0]))
         model = self._make_ensemble(rows.scaling(), self._row_shape(), rng).to(device)
         if is_warm:
@@ -288,6 +298,7 @@ class BaseDetector(
             values=values,
             calibration_rows=np.sort(parts.held_out) if calibrates else normal,
             reference=reference,
+            stored=rows.some(STORED_ROWS, stream) if model.n_neighbors else None,
             scoring_seed=int(parts.seeds[3]),
             earlier_records=list(self.history_) if is_warm else [],
             training=self._training_plan(model, rows, parts),
@@ -360,6 +371,8 @@ class BaseDetector(
         with torch.no_grad():
             rng = torch.Generator().manual_seed(plan.scoring_seed)
             model.prepare_scoring(plan.reference, rng)
+            if plan.stored is not None:
+                model.store(plan.stored)
             model.fit_scales(plan.training.held_out.all())
         # Not copy.copy, which would copy the model of an earlier fit as well.
         fitted = object.__new__(type(self))

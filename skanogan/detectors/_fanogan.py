@@ -76,7 +76,7 @@ class FAnoGANDetector(GANDetector):
         Learning rate of Adam for the encoder.
     encoder_max_iter : int or "auto", default="auto"
         Number of updates of the encoder, which follow those of the GAN. The state with
-        the least error on held-out normal rows is kept. "auto" is 200 for tables and
+        the least error on held-out normal rows is kept. "auto" is 100 for tables and
         1,000 for images.
     feature_weight : float, default=1.0
         The paper's kappa, in the encoder's loss and in the score "f_anogan".
@@ -96,7 +96,7 @@ class FAnoGANDetector(GANDetector):
     n_neighbors : int or "auto", default="auto"
         Number of nearest training rows whose mean distance makes half of the score. The
         nearest of them may be the closest normal row. The fitted model then holds up to
-        2,048 training rows. "auto" is 1 for tables with a default score, and 0 for
+        10,000 training rows. "auto" is 1 for tables with a default score, and 0 for
         images and for published scores.
     shrinkage : float or "auto", default="auto"
         Share of the mean variance added to every direction before whitening. "auto" is
@@ -164,9 +164,12 @@ class FAnoGANDetector(GANDetector):
     - "latent": ``mean |E(x) - E(G(E(x)))|^2``, the distance of latents that the paper's
       code also computes.
 
-    `score_samples` is minus the score. The paper trains its GAN as WGAN-GP with
-    residual networks. Here it is the GAN of `AnoGANDetector`. With the uniform prior a
-    tanh bounds the latents of the encoder to (-1, 1), as in the paper's code.
+    `score_samples` is minus the score. Of the default score it is minus the logarithm,
+    in standard deviations from the mean of held-out normal rows: about 0 for a normal
+    row, the more negative the more anomalous. Members and nearest rows are averaged on
+    this scale. The paper trains its GAN as WGAN-GP with residual networks. Here it is
+    the GAN of `AnoGANDetector`. With the uniform prior a tanh bounds the latents of the
+    encoder to (-1, 1), as in the paper's code.
 
     References
     ----------
@@ -217,7 +220,7 @@ class FAnoGANDetector(GANDetector):
 
     _auto: ClassVar[dict[str, tuple[Any, Any]]] = {
         **GANDetector._auto,
-        "encoder_max_iter": (200, 1000),
+        "encoder_max_iter": (100, 1000),
     }
 
     def __init__(

@@ -117,12 +117,20 @@ class Ensemble(Model):
     def prepare_scoring(self, x: Tensor, rng: torch.Generator) -> None:
         for model in self._models:
             model.prepare_scoring(x, rng)
-        if self.n_neighbors:
-            rows = chunked(self._scaled, x)
-            self.neighbors = NearestRows(rows, min(self.n_neighbors, len(rows)))
+
+    def store(self, x: Tensor) -> None:
+        """Store the rows that `n_neighbors` are looked for in.
+
+        Parameters
+        ----------
+        x : Tensor of shape (m, ...)
+            Normal rows in X's units that were trained on.
+        """
+        rows = chunked(self._scaled, x)
+        self.neighbors = NearestRows(rows, min(self.n_neighbors, len(rows)))
 
     def fit_scales(self, x: Tensor) -> None:
-        """Fix the scale of the score of each member.
+        """Fix the scale of the score of each member. Rows are stored before.
 
         Parameters
         ----------

@@ -49,9 +49,9 @@ from skanogan.nn._networks import frozen, widest_output
 __all__ = ["OCGAN", "OCGAN_SCORES", "Game"]
 
 OCGAN_SCORES = (
+    "features",
     "whitened",
     "reconstruction",
-    "features",
     "visual",
     "latent",
     "classifier",

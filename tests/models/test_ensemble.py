@@ -95,6 +95,8 @@ def trained(ensemble, steps=20, n=24):
 def prepared(ensemble, n=40):
     ensemble.eval().double()
     ensemble.prepare_scoring(rows(n), torch.Generator())
+    if ensemble.n_neighbors:
+        ensemble.store(rows(n))
     ensemble.fit_scales(rows(30, 2))
     return ensemble
 
