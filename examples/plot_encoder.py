@@ -26,7 +26,12 @@ others = digits.images[digits.target != 9][:60]
 train, X_test = nines[::2], np.concatenate([nines[1::2][:60], others])
 y_test = np.repeat([1, -1], 60)
 
-shared = {"max_iter": 600, "learning_rate": 5e-4, "random_state": 0}
+shared = {
+    "n_estimators": 1,
+    "max_iter": 600,
+    "learning_rate": 5e-4,
+    "random_state": 0,
+}
 published = {"anomaly_score": "anogan", "n_candidates": 1, "n_steps": 500}
 detectors = {
     "search from a\nrandom start": AnoGANDetector(**published, **shared),

@@ -24,14 +24,13 @@ steps = {
     "auto-encoder": {
         "latent_discriminator": False,
         "visual_discriminator": False,
-        "n_mining_steps": 0,
     },
-    "+ latent discriminator": {"visual_discriminator": False, "n_mining_steps": 0},
-    "+ visual discriminator": {"n_mining_steps": 0},
+    "+ latent discriminator": {"visual_discriminator": False},
+    "+ visual discriminator": {},
     # It starts when decoded images are good enough, here only after 240 to 270 updates.
-    "+ mining": {},
+    "+ mining": {"n_mining_steps": 5},
 }
-scores = {"reconstruction": "the paper's score", "whitened": "the default score"}
+scores = {"reconstruction": "the paper's score", "features": "the default score"}
 
 # %%
 # There is one training for each step and class. Both scores use the same networks: the

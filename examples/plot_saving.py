@@ -96,7 +96,7 @@ for mask, name, marker, colour in (
     )
 ends = np.array([scores.min(), scores.max()])
 left.plot(-ends, -ends, color="k", lw=0.6, zorder=0)
-left.set(xscale="log", yscale="log", xlabel="anomaly score, as fitted")
+left.set(xlabel="anomaly score, as fitted")
 left.set(ylabel="anomaly score, from the file", title="Saved and opened")
 left.legend()
 curves = [

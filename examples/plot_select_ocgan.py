@@ -38,8 +38,8 @@ def reconstruction_score(detector, X, y=None):
 
 
 search = GridSearchCV(
-    # No mining and few updates keep this page quick.
-    OCGANDetector(n_mining_steps=0, max_iter=300, random_state=0),
+    # Few updates keep this page quick.
+    OCGANDetector(max_iter=300, random_state=0),
     {"latent_dim": [4, 32], "learning_rate": [3e-4, 1e-3]},
     scoring=reconstruction_score,
     cv=KFold(2, shuffle=True, random_state=0),

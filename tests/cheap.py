@@ -19,6 +19,7 @@ CHEAP = {
     "n_candidates": 64,
     "hidden_layer_sizes": (16, 16),
     "n_filters": 4,
+    "n_mining_steps": 5,  # so that all networks are there
     "latent_dim": 4,
     "device": "cpu",
     "random_state": 0,

@@ -34,11 +34,10 @@ LADDER: dict[str, dict[str, Any]] = {
     "auto-encoder": {
         "latent_discriminator": False,
         "visual_discriminator": False,
-        "n_mining_steps": 0,
     },
-    "+ latent discriminator": {"visual_discriminator": False, "n_mining_steps": 0},
-    "+ visual discriminator": {"n_mining_steps": 0},
-    "+ mining (the default)": {},
+    "+ latent discriminator": {"visual_discriminator": False},
+    "+ visual discriminator (the default)": {},
+    "+ mining": {"n_mining_steps": 5},
 }
 """Name of a row of the paper's table 4, and its parameters other than the defaults."""
 
@@ -46,6 +45,7 @@ SCORES = ("reconstruction", "whitened", "features")
 """Scores of the same networks."""
 
 _PAPER = {
+    "n_mining_steps": 5,
     "normalization": "batch",
     "reconstruction_weight": 10.0,
     "ema_decay": 0.0,
@@ -63,7 +63,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "noise_variance=1": {"noise_variance": 1.0},
     "ema_decay=0": {"ema_decay": 0.0},
     "learning_rate=2e-4": {"learning_rate": 2e-4},
-    "n_mining_steps=1": {"n_mining_steps": 1},
+    "n_mining_steps=5": {"n_mining_steps": 5},
     "the paper's text": _PAPER,
     "the paper's code": {
         **_PAPER,

@@ -161,9 +161,10 @@ class AnoGANDetector(GANDetector):
     row, the more negative the more anomalous. Members and nearest rows are averaged on
     this scale. R is summed over standardised columns, or over pixels in [-1, 1]. The
     paper's procedure is ``AnoGANDetector(anomaly_score="anogan", n_candidates=1,
-    n_steps=500, prior="uniform", ema_decay=0)``. It differs from the paper in that the
-    random start is drawn once at fit, for all rows, so that scores are repeatable. The
-    paper gives neither the latent dimension nor the optimiser of the search.
+    n_steps=500, prior="uniform", ema_decay=0, n_estimators=1)``. It differs from the
+    paper in that the random start is drawn once at fit, for all rows, so that scores
+    are repeatable. The paper gives neither the latent dimension nor the optimiser of
+    the search.
 
     References
     ----------
