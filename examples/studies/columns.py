@@ -76,7 +76,7 @@ def rank_of_column(maps: np.ndarray, columns: np.ndarray) -> float:
 
 
 def study_task(
-    task: Task, seed: int, max_iter: int
+    task: Task, seed: int, max_iter: "int | str"
 ) -> dict[str, dict[str, float]] | None:
     """Measure the maps of each detector on one table.
 
@@ -85,7 +85,7 @@ def study_task(
     task : Task
     seed : int
         Seed of the split, the changes and the detectors.
-    max_iter : int
+    max_iter : int or "auto"
         Updates of each network.
 
     Returns
@@ -133,11 +133,14 @@ def main(argv: list[str]) -> int:
     parser.add_argument("data", help="tables, as for python -m skanogan benchmark")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--limit", type=int, default=1000, help="training rows at most")
-    parser.add_argument("--updates", type=int, default=500, help="of each network")
+    parser.add_argument("--updates", default="auto", help="of each network")
     arguments = parser.parse_args(argv)
+    updates = (
+        arguments.updates if arguments.updates == "auto" else int(arguments.updates)
+    )
     runs = []
     for task in tqdm(load_tasks(arguments.data, limit=arguments.limit), unit="table"):
-        found = study_task(task, arguments.seed, arguments.updates)
+        found = study_task(task, arguments.seed, updates)
         if found is not None:
             runs.append(found)
     if not runs:

@@ -30,11 +30,12 @@ TRAINING: dict[str, dict[str, Any]] = {
     "default": {},
     "prior=uniform": {"prior": "uniform"},
     "ema_decay=0": {"ema_decay": 0.0},
-    "max_iter=500": {"max_iter": 500},
-    "max_iter=1000": {"max_iter": 1000},
-    "max_iter=4000": {"max_iter": 4000},
-    "learning_rate=5e-4": {"learning_rate": 5e-4},
-    "learning_rate=1e-3": {"learning_rate": 1e-3},
+    "n_estimators=1": {"n_estimators": 1},
+    "max_iter=0": {"max_iter": 0},
+    "max_iter=100": {"max_iter": 100},
+    "max_iter=2000": {"max_iter": 2000},
+    "learning_rate=2e-4": {"learning_rate": 2e-4},
+    "learning_rate=2e-3": {"learning_rate": 2e-3},
     "gradient_penalty=1": {"gradient_penalty": 1.0},
 }
 """Name of a variant, and its parameters of the training other than the defaults."""

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from skanogan._runtime.processes import n_processes
 from skanogan.models._model import Model
 from skanogan.nn import Scaling
 from skanogan.nn._metric import NearestRows
@@ -61,7 +62,9 @@ class Ensemble(Model):
     # Training -----------------------------------------------------------------
 
     def start_training(self, rng: torch.Generator) -> None:
-        self._together = _joined(self._models)
+        # Several processes draw noise for whole batches, which cannot be shared out.
+        self._shares_batches = n_processes() == 1
+        self._together = _joined(self._models) if self._shares_batches else None
         for model in self._trained:
             model.start_training(rng)
 
@@ -74,10 +77,13 @@ class Ensemble(Model):
         n = len(self.members)
         if n == 1:
             return self._first.train_step(x)
-        rows = in_turns(x, n)
+        rows = in_turns(x, n) if self._shares_batches else x
         if self._together is not None:
             return self._together.train_step(rows)
-        found = [model.train_step(rows[e::n]) for e, model in enumerate(self._models)]
+        found = [
+            model.train_step(rows[e::n] if self._shares_batches else rows)
+            for e, model in enumerate(self._models)
+        ]
         return {name: _mean([each[name] for each in found]) for name in found[0]}
 
     def training_parts(self) -> dict[str, torch.optim.Optimizer | Tensor]:
@@ -109,7 +115,7 @@ class Ensemble(Model):
             model.finish_training()
         if self._together is not None:
             _share_out(self._together, self._models)
-        del self._together
+        del self._together, self._shares_batches
         self.rest()
 
     # Scoring ------------------------------------------------------------------

@@ -117,7 +117,8 @@ def check_units_do_not_matter(name: str, detector: BaseDetector) -> None:
     X = normal_rows(detector)
     # After 1,000 updates, the rounding of X + 1e7 (1e-9 of a standard deviation) has
     # grown so that scores differ by a factor. Wrong scaling shows in the first updates.
-    few = {"max_iter": min(detector.max_iter, 50)}
+    budget = detector.max_iter
+    few = {"max_iter": 50 if budget == "auto" else min(budget, 50)}
     expected = fit_copy(detector, X, **few).score_samples(X)
     for what, other in {
         "X + 100": X + 100,

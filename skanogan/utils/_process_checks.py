@@ -193,4 +193,4 @@ def check_history_has_equal_intervals(name: str, detector: BaseDetector) -> None
     equal = len(set(intervals[:-1])) <= 1
     assert equal, f"{name}.history_ has records after {intervals.tolist()} updates."
     assert intervals[-1] <= intervals[0], f"{name}.history_ ends late: {intervals}."
-    assert fitted.n_iter_ >= detector.get_params()["max_iter"]
+    assert fitted.n_iter_ >= fitted._n_updates()

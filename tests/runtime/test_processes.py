@@ -45,6 +45,8 @@ def images():
 
 
 CHEAP = {
+    "n_estimators": 1,
+    "n_neighbors": 0,
     "max_iter": 12,
     "hidden_layer_sizes": (16, 16),
     "n_filters": 4,
@@ -118,6 +120,16 @@ def fitted():
         ]
         results[name] = (detector.score_samples(X), detector.offset_, history)
     return results
+
+
+def with_members():
+    """Scores of ensembles."""
+    return [
+        AnoGANDetector(**{**CHEAP, "n_estimators": 3, "batch_size": 21})
+        .fit(X)
+        .score_samples(X)
+        for X in (table(), images())
+    ]
 
 
 def seedless():
@@ -211,6 +223,7 @@ def draws_progress_bar():
 def everything():
     return {
         "fits": fitted(),
+        "members": with_members(),
         "seedless": seedless(),
         "mining": mining_evidence(),
         "normalized": [normalized(0.1), normalized(None)],
@@ -298,6 +311,12 @@ def test_all_processes_end_with_the_same_detector(together, name):
     first, second = (process["fits"][name] for process in together)
     assert np.array_equal(first[0], second[0])
     assert first[1:] == second[1:]
+
+
+def test_all_processes_end_with_the_same_members(together):
+    for first, second in zip(*(p["members"] for p in together), strict=True):
+        assert np.isfinite(first).all()
+        assert np.array_equal(first, second)
 
 
 def test_without_a_seed_all_processes_use_seed_and_weights_of_the_first(together):

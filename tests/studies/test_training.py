@@ -31,5 +31,5 @@ def test_images_have_no_changed_column(anogan, monkeypatch, rows_printed):
 def test_rows_of_one_distribution_are_not_told_apart():
     rng = np.random.RandomState(0)
     real, other = rng.normal(size=(400, 3)), rng.normal(size=(400, 3))
-    assert training.two_sample_auroc(real, other) == pytest.approx(0.5, abs=0.06)
+    assert training.two_sample_auroc(real, other) == pytest.approx(0.5, abs=0.1)
     assert training.two_sample_auroc(real, other + 2) > 0.9
