@@ -361,7 +361,7 @@ def test_fewer_than_two_normal_rows_are_refused(make_detector, blob, n_normal):
         ("n_candidates", 0),
         ("discrimination_weight", 1.1),
         ("learning_rate", 0.0),
-        ("max_iter", 0),
+        ("max_iter", -1),
         ("batch_size", 0),
         ("ema_decay", 1.0),
         ("shrinkage", 0.0),

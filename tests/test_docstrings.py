@@ -83,7 +83,7 @@ def overridden(path):
 DESCRIBED_BY_EACH_METHOD = {
     *("backbone", "hidden_layer_sizes", "n_filters", "latent_dim", "ema_decay"),
     *("learning_rate", "max_iter", "n_iter_no_change", "validation_fraction"),
-    *("warm_start", "anomaly_score", "model_", "history_"),
+    *("warm_start", "anomaly_score", "model_", "history_", "n_estimators"),
 }
 """Parameters and attributes that differ between detectors."""
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from skanogan._persistence import parts as model_parts
 from skanogan._persistence.description import MODEL, check_entries, shortened
 from skanogan.exceptions import ModelFileError
-from skanogan.models import Model
+from skanogan.models import Ensemble
 from skanogan.nn import Scaling
 
 __all__ = ["model_from", "model_to"]
@@ -45,7 +45,7 @@ def model_to(detector: Any) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 def model_from(
     detector: Any, description: dict[str, Any], tensors: dict[str, Tensor]
-) -> Model:
+) -> Ensemble:
     """Make the model that a file describes, on the CPU.
 
     The detector has its parameters and fitted attributes. ModelFileError is raised if
@@ -75,9 +75,10 @@ def model_from(
         model_parts.add(model, description["parts"], description["numbers"], copies)
         model.eval().requires_grad_(False)
         model.try_scoring(model.sample(2, torch.Generator()))
-        held = model.floats_per_row
-        if not isinstance(held, int) or held < 1:
-            raise ValueError(f"floats_per_row is {held}")
+        for each in (model, *model.members):
+            held = each.floats_per_row
+            if not isinstance(held, int) or held < 1:
+                raise ValueError(f"floats_per_row is {held}")
     except Exception as error:
         raise ModelFileError(
             "Its tensors are not those of its parameters, or of the networks that were "
@@ -87,13 +88,13 @@ def model_from(
     return model
 
 
-def _new_model(detector: Any, rng: torch.Generator | None) -> Model:
+def _new_model(detector: Any, rng: torch.Generator | None) -> Ensemble:
     """Make a model as `fit` makes it. Without `rng` it has sizes and no weights."""
     shape = () if detector.image_shape_ else (detector.n_features_in_,)
     device = "meta" if rng is None else "cpu"
     ones = torch.ones(shape, dtype=torch.float64, device=device)
     scaling = Scaling(ones, ones.clone())
-    model: Model = detector._make_ensemble(scaling, detector._row_shape(), rng)
+    model: Ensemble = detector._make_ensemble(scaling, detector._row_shape(), rng)
     return model
 
 

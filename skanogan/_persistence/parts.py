@@ -92,9 +92,9 @@ def add(
         owner, _, name = path.rpartition(".")
         if owner not in contents or kind not in classes:
             raise ValueError(f"{path} cannot be a {kind} in the model")
-        holder = model.get_submodule(owner)
-        _check_free(holder, name)
-        holder.add_module(name, classes[kind](**contents[path]))
+        above = model.get_submodule(owner)
+        _check_free(above, name)
+        above.add_module(name, classes[kind](**contents[path]))
 
 
 def changes(model: nn.Module, made: nn.Module) -> list[str]:

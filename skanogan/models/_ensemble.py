@@ -24,6 +24,11 @@ from skanogan.nn._stacking import in_turns, stacked
 __all__ = ["Ensemble"]
 
 
+LEAST_DISTANCE = 0.01
+"""Smallest mean squared distance to the nearest rows that logarithms are relative to,
+in squared deviations of a column."""
+
+
 class Ensemble(Model):
     """Members of one method, and perhaps a nearest real row, with one score.
 
@@ -107,8 +112,8 @@ class Ensemble(Model):
             errors = self._together.validation_error(x.repeat_interleave(n, 0))
             return None if errors is None else errors.view(-1, n).mean(1)
         found = [model.validation_error(x) for model in self._models]
-        errors = [each for each in found if each is not None]
-        return _mean(errors) if errors else None
+        known = [each for each in found if each is not None]
+        return _mean(known) if known else None
 
     def finish_training(self) -> None:
         for model in self._trained:
@@ -133,7 +138,7 @@ class Ensemble(Model):
             Normal rows in X's units that were trained on.
         """
         rows = chunked(self._scaled, x)
-        self.neighbors = NearestRows(rows, min(self.n_neighbors, len(rows)))
+        self.neighbors = NearestRows(rows, min(self.n_neighbors, len(rows))).eval()
 
     def fit_scales(self, x: Tensor) -> None:
         """Fix the scale of the score of each member. Rows are stored before.
@@ -145,11 +150,12 @@ class Ensemble(Model):
         """
         self.scales = nn.ModuleList()
         if len(self._distances) > 1 or self.scores_are_lengths:
-            logarithmic = [model.scores_are_lengths for model in self._models]
-            for distance, log in zip(
-                self._distances, [*logarithmic, True], strict=False
-            ):
-                self.scales.append(ScoreScale.fit(chunked(distance, x), log))
+            for k, distance in enumerate(self._distances):
+                is_member = k < len(self.members)
+                logarithmic = self.scores_are_lengths or not is_member
+                least = 1.0 if is_member else LEAST_DISTANCE
+                scores = chunked(distance, x)
+                self.scales.append(ScoreScale.fit(scores, logarithmic, least))
         self.scales.eval()
 
     @property
@@ -159,7 +165,8 @@ class Ensemble(Model):
     @property
     def _distances(self) -> list[Callable[[Tensor], Tensor]]:
         """The score of each member, and the distance to the nearest rows."""
-        distances = [model.score for model in self._models]
+        distances: list[Callable[[Tensor], Tensor]] = []
+        distances += [model.score for model in self._models]
         if self.n_neighbors:
             distances.append(lambda x: self.neighbors(self._scaled(x)))
         return distances

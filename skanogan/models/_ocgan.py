@@ -283,7 +283,12 @@ class OCGAN(Model):
         self.position_metrics = position_metrics(network, some, rebuilt)
         features = chunked(self._features, x)
         self.register_buffer("centre", features.mean(0))
-        self.spread = WhitenedMetric.fit(features - self.centre, self.shrinkage)
+        # Deviations below a hundredth of the features are no information. Where all
+        # rows are equal they are rounding.
+        least = 1e-4 * float(features.double().square().mean())
+        self.spread = WhitenedMetric.fit(
+            features - self.centre, self.shrinkage, least_variance=least
+        )
 
     @property
     def scores_are_lengths(self) -> bool:

@@ -44,7 +44,11 @@ class WhitenedMetric(Fixed):
 
     @classmethod
     def fit(
-        cls, differences: Tensor, shrinkage: float, max_rank: int = RANK
+        cls,
+        differences: Tensor,
+        shrinkage: float,
+        max_rank: int = RANK,
+        least_variance: float = 0.0,
     ) -> "WhitenedMetric":
         """Estimate the metric.
 
@@ -56,6 +60,8 @@ class WhitenedMetric(Fixed):
             Share of the mean eigenvalue that is added to all eigenvalues.
         max_rank : int, default=256
             Largest number of eigenvectors to keep.
+        least_variance : float, default=0.0
+            Least variance that is added to every direction.
 
         Returns
         -------
@@ -78,7 +84,7 @@ class WhitenedMetric(Fixed):
         vectors = vectors.contiguous()
         rest = (mean * p - values.sum()).clamp(min=0) / max(p - rank, 1)
         tiny = 1e-12 if float(mean) == 0 else 0.0
-        added = shrinkage * mean + tiny
+        added = (shrinkage * mean + tiny).clamp(min=least_variance)
         metric = cls(vectors, (values + added).rsqrt(), (rest + added).rsqrt())
         return metric.to(differences).eval()
 

@@ -12,6 +12,10 @@ FLOOR = 1e-3
 A row that repeats a training row has no distance at all."""
 
 
+NO_SPREAD = 1e-4
+"""A smaller deviation is one of rounding. That of logarithms is .05 to 2."""
+
+
 class ScoreScale(Fixed):
     r"""Increasing function of an anomaly score that is comparable between members.
 
@@ -42,7 +46,7 @@ class ScoreScale(Fixed):
         self.logarithmic = logarithmic
 
     @classmethod
-    def fit(cls, scores: Tensor, logarithmic: bool) -> "ScoreScale":
+    def fit(cls, scores: Tensor, logarithmic: bool, least: float = 1.0) -> "ScoreScale":
         """Take the scale of held-out normal rows.
 
         Parameters
@@ -51,6 +55,10 @@ class ScoreScale(Fixed):
             Anomaly scores; none is negative if `logarithmic`.
         logarithmic : bool
             Whether to take logarithms.
+        least : float, default=1.0
+            Smallest mean that logarithms are taken relative to, so that the rounding of
+            equal rows is not taken for a difference. Whitened lengths have means of
+            more than 1.
 
         Returns
         -------
@@ -58,11 +66,10 @@ class ScoreScale(Fixed):
             A scale without spread, as that of one row or of equal rows, has spread 1.
         """
         one = torch.ones_like(scores[:1].sum())
-        mean = scores.mean()
-        typical = mean if logarithmic and mean > 0 else one
+        typical = scores.mean().clamp(min=least) if logarithmic else one
         values = cls(typical, 0 * one, one, int(logarithmic))(scores)
         spread = values.std(correction=0)
-        spread = spread if spread > 1e-9 else torch.ones_like(spread)
+        spread = spread if spread > NO_SPREAD else torch.ones_like(spread)
         location, spread = values.mean().to(scores), spread.to(scores)
         return cls(typical, location, spread, int(logarithmic))
 

@@ -7,10 +7,11 @@ from skanogan.benchmark._conventions import PyODView, as_input, in_our_conventio
 from skanogan.benchmark._detectors import find_detectors, split_names
 
 
-def test_all_stands_for_the_detectors_of_the_package_and_the_baselines():
+def test_all_stands_for_the_detectors_of_the_package_untrained_ones_and_baselines():
     names = [spec.name for spec in find_detectors("all")]
     assert names == [
         "PackageDetector",
+        "PackageDetector()",
         "IsolationForest",
         "OneClassSVM",
         "LocalOutlierFactor",

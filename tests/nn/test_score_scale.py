@@ -39,3 +39,9 @@ def test_scores_without_a_spread_give_a_finite_scale(scores, logarithmic):
     assert low == pytest.approx(0, abs=1e-6)
     assert math.isfinite(high)
     assert high > low
+
+
+def test_rounding_of_equal_rows_is_no_difference():
+    rounding = torch.rand(20, dtype=torch.float64) * 1e-8
+    scale = ScoreScale.fit(rounding, True)
+    assert float(scale(rounding).abs().max()) < 1e-4

@@ -267,6 +267,16 @@ def model(**values):
     return lambda description, _: description["detector"]["model"].update(values)
 
 
+def within_model(kind, **values):
+    """Change some of the parts or numbers of the first member."""
+
+    def change(description, _):
+        found = description["detector"]["model"][kind]
+        found.update({f"members.0.{name}": value for name, value in values.items()})
+
+    return change
+
+
 def tensor(**values):
     def change(_, tensors):
         for name, make in values.items():
@@ -350,11 +360,14 @@ FORGED = {
         "not a value",
     ),
     "network as an attribute": (attribute(offset_={"network": "x"}), "not a value"),
-    "detector as an attribute": (itself("attributes", "offset_"), "missing"),
-    "tensor for the threshold": (attribute(offset_={"tensor": "latents"}), "offset_"),
+    "detector as an attribute": (itself("attributes", "offset_"), "0 members"),
+    "tensor for the threshold": (
+        attribute(offset_={"tensor": "members.0.latents"}),
+        "offset_",
+    ),
     "tensor that is missing": (attribute(offset_={"tensor": "x"}), "'x' is missing"),
     "numbers for names": (
-        attribute(feature_names_in_={"tensor": "metric.gain"}),
+        attribute(feature_names_in_={"tensor": "members.0.metric.gain"}),
         "shapes and names",
     ),
     "string for the threshold": (attribute(offset_="0"), "offset_"),
@@ -370,60 +383,84 @@ FORGED = {
         "shapes and names",
     ),
     "image of no size": (attribute(image_shape_=sides(0, 5, 1)), "shapes and names"),
-    "missing tensor": (without("tensors", "generator.0.weight"), "generator.0.weight"),
-    "missing candidates": (without("tensors", "latents"), "latents"),
-    "missing half of a metric": (without("tensors", "metric.gain"), "gain"),
+    "missing tensor": (
+        without("tensors", "members.0.generator.0.weight"),
+        "members.0.generator.0.weight",
+    ),
+    "missing candidates": (without("tensors", "members.0.latents"), "latents"),
+    "missing half of a metric": (without("tensors", "members.0.metric.gain"), "gain"),
     "tensor too many": (tensor(extra=lambda t: torch.ones(1, dtype=int)), ""),
     "tensor in a network": (
-        tensor(generator__0__more=lambda t: t["latents"]),
+        tensor(members__0__generator__0__more=lambda t: t["members.0.latents"]),
         "no part",
     ),
-    "method as a tensor": (tensor(score=lambda t: t["latents"]), "'score'"),
-    "table of submodules": (tensor(_modules=lambda t: t["latents"]), "'_modules'"),
+    "method as a tensor": (tensor(score=lambda t: t["members.0.latents"]), "'score'"),
+    "table of submodules": (
+        tensor(_modules=lambda t: t["members.0.latents"]),
+        "'_modules'",
+    ),
     "weights of another shape": (
-        tensor(generator__0__weight=lambda t: t["generator.0.weight"].T),
+        tensor(
+            members__0__generator__0__weight=lambda t: (
+                t["members.0.generator.0.weight"].T
+            )
+        ),
         r"\(3, 8\) float64, not \(8, 3\) float64",
     ),
     "weights of another dtype": (
-        tensor(generator__0__weight=lambda t: t["generator.0.weight"].float()),
+        tensor(
+            members__0__generator__0__weight=lambda t: t[
+                "members.0.generator.0.weight"
+            ].float()
+        ),
         "float32, not .* float64",
     ),
     "integers for weights": (
-        tensor(generator__0__weight=lambda t: t["generator.0.weight"].long()),
+        tensor(
+            members__0__generator__0__weight=lambda t: t[
+                "members.0.generator.0.weight"
+            ].long()
+        ),
         "int64, not .* float64",
     ),
     "candidates of another dtype": (
-        tensor(latents=lambda t: t["latents"].half()),
+        tensor(members__0__latents=lambda t: t["members.0.latents"].half()),
         "all",
     ),
     "candidates of another shape": (
-        tensor(latents=lambda t: t["latents"][:, :2]),
+        tensor(members__0__latents=lambda t: t["members.0.latents"][:, :2]),
         "mat",
     ),
-    "fewer coordinates": (tensor(coordinates=lambda t: t["coordinates"][:, 1:]), None),
-    "a metric of other features": (
-        tensor(metric__basis=lambda t: torch.ones(3, 3)),
+    "fewer coordinates": (
+        tensor(members__0__coordinates=lambda t: t["members.0.coordinates"][:, 1:]),
         None,
     ),
-    "part of a class that is none": (model(parts={"metric": "Linear"}), "Linear"),
-    "part of a class of Python": (model(parts={"metric": "os.system"}), "os.system"),
-    "network as a part": (model(parts={"metric": "AnoGAN"}), "AnoGAN"),
+    "a metric of other features": (
+        tensor(members__0__metric__basis=lambda t: torch.ones(3, 3)),
+        None,
+    ),
+    "part of a class that is none": (within_model("parts", metric="Linear"), "Linear"),
+    "part of a class of Python": (
+        within_model("parts", metric="os.system"),
+        "os.system",
+    ),
+    "network as a part": (within_model("parts", metric="AnoGAN"), "AnoGAN"),
     "part within a network": (
-        model(parts={"metric": "WhitenedMetric", "generator.x": "ModuleList"}),
+        within_model("parts", **{"generator.x": "ModuleList"}),
         "generator.x",
     ),
     "part in the place of a network": (
-        model(parts={"metric": "WhitenedMetric", "generator": "ModuleList"}),
+        within_model("parts", generator="ModuleList"),
         "'generator'",
     ),
-    "no floats of a pass": (model(numbers={}), "floats_per_row"),
+    "no numbers": (model(numbers={}), "argument"),
     "floats below none": (
-        model(numbers={"_floats_of_a_pass": -99}),
+        within_model("numbers", _floats_of_a_pass=-99),
         "row",
     ),
-    "half a float of a pass": (model(numbers={"_floats_of_a_pass": 0.5}), "row"),
+    "half a float of a pass": (within_model("numbers", _floats_of_a_pass=0.5), "row"),
     "number as a method": (
-        model(numbers={"_floats_of_a_pass": 9, "score": 1}),
+        within_model("numbers", _floats_of_a_pass=9, score=1),
         "'score'",
     ),
     "layer of a terabyte": (parameter(hidden_layer_sizes=sides(HUGE)), str(HUGE)),
@@ -635,7 +672,10 @@ FORGED_WRAPPERS = {
         "must not have tensors",
     ),
     "weights of another shape": (
-        nested("estimator_/estimator_/generator.0.weight", lambda t: t.T.contiguous()),
+        nested(
+            "estimator_/estimator_/members.0.generator.0.weight",
+            lambda t: t.T.contiguous(),
+        ),
         "generator.0.weight",
     ),
     "missing calibration": (

@@ -26,9 +26,9 @@ from skanogan.nn._losses import gradient_penalty
 
 N_PROCESSES = 2
 
-TOLERANCE = 1e-5
-"""The largest difference of scores as a share of their median. Rounding differs
-between one and two processes, and grows with the updates."""
+TOLERANCE = 1e-4
+"""The largest difference of scores, which are logarithms in deviations of normal rows.
+Rounding differs between one and two processes, and grows with the updates."""
 
 # Results of each process --------------------------------------------------------
 
@@ -294,9 +294,8 @@ def test_scores_equal_those_of_one_process_with_the_whole_batch(together, alone,
     scores, offset, _ = alone[name]
     for process in together:
         theirs, their_offset, _ = process["fits"][name]
-        scale = np.median(np.abs(scores))
-        assert np.abs(theirs - scores).max() <= TOLERANCE * scale
-        assert abs(their_offset - offset) <= TOLERANCE * scale
+        assert np.abs(theirs - scores).max() <= TOLERANCE
+        assert abs(their_offset - offset) <= TOLERANCE
 
 
 @pytest.mark.parametrize("name", NAMES)

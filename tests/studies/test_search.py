@@ -52,10 +52,14 @@ def test_solvers_of_second_order_find_the_latent_of_a_linear_map(solver):
 def test_a_solver_without_steps_gives_the_score_of_the_detector(shape, anogan):
     rng = np.random.RandomState(0)
     X = rng.normal(size=(70, *(shape or (5,))))
-    fitted = anogan(scoring_dtype="float64", random_state=0).fit(X)
+    fitted = anogan(
+        scoring_dtype="float64", n_estimators=1, n_neighbors=0, random_state=0
+    ).fit(X)
 
     def stay(residuals, z, target, n_steps):
         return z
 
     scores = search.solved_scores(X, fitted, stay, 0)
-    np.testing.assert_allclose(scores, fitted.score_samples(X), rtol=1e-9)
+    scale = fitted.model_.scales[0]
+    expected = -scale(torch.from_numpy(-scores)).numpy()
+    np.testing.assert_allclose(fitted.score_samples(X), expected, rtol=1e-9, atol=1e-9)

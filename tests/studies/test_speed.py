@@ -17,6 +17,7 @@ PUBLISHED = {"anomaly_score": "anogan", "n_candidates": 1}
 def test_the_bare_loop_does_the_work_of_the_published_search(anogan):
     zeros = load_digits().images[load_digits().target == 0][:100]
     cheap = {"n_filters": 4, "latent_dim": 4, "random_state": 0, "device": "cpu"}
+    cheap["n_estimators"] = 1
     detector = anogan(**PUBLISHED, **cheap, n_steps=7, scoring_dtype="float64")
     fitted = detector.fit(zeros)
     model = fitted.model_.members[0]
