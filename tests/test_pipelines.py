@@ -63,7 +63,7 @@ def detector(make_detector):
 def member(detector):
     """A detector as a member of an ensemble of classifiers."""
     # Twenty held-out rows calibrate "auto" only roughly, and a bag has rows twice.
-    detector = detector.set_params(contamination=0.05, n_neighbors=0)
+    detector = detector.set_params(contamination=0.01, n_neighbors=0)
     return NoveltyClassifier(detector, anomaly_label=0)
 
 

@@ -147,8 +147,8 @@ def test_a_small_training_takes_one_thread(threads_taken, make_detector, blob, z
     for X in (blob, zeros):
         fit_and_score(make_detector, X)
     assert threads_taken["training"] == [1, 1]
-    # By the calibration in fit, and by score_samples.
-    assert threads_taken["scoring"] == [1, 1, 1, 1]
+    # By the scale and the calibration in fit, and by score_samples.
+    assert threads_taken["scoring"] == [1, 1, 1, 1, 1, 1]
 
 
 @pytest.mark.usefixtures("four")
@@ -156,7 +156,7 @@ def test_many_rows_of_a_table_are_scored_by_the_threads_there_are(
     threads_taken, make_detector, blob
 ):
     make_detector().fit(blob).score_samples(np.tile(blob, (20, 1)))
-    assert threads_taken["scoring"] == [1, 4]
+    assert threads_taken["scoring"] == [1, 1, 4]
 
 
 @pytest.mark.usefixtures("four")

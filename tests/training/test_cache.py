@@ -26,6 +26,7 @@ from skanogan.utils.discovery import all_detectors
 
 # Another value for each parameter that does not change the trained weights.
 OTHER_SCORING = {
+    "n_neighbors": 3,
     "anomaly_score": "residual",
     "n_candidates": 5,
     "n_steps": 2,

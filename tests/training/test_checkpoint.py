@@ -24,7 +24,12 @@ DETECTORS = {
     "fanogan": (FAnoGANDetector, {}),
     "fanogan that ends early": (
         FAnoGANDetector,
-        {"n_iter_no_change": 6, "learning_rate": 0.05, "encoder_learning_rate": 0.3},
+        {
+            "n_iter_no_change": 6,
+            "learning_rate": 0.05,
+            "gradient_penalty": 0.0,
+            "encoder_learning_rate": 0.3,
+        },
     ),
     "ocgan": (OCGANDetector, {}),
     "ocgan with batch normalisation": (OCGANDetector, {"normalization": "batch"}),

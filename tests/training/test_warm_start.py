@@ -59,7 +59,7 @@ def test_a_warm_start_trains_a_network_that_the_first_fit_lacked(make_ocgan, blo
     )
     detector.fit(blob)
     after = detector.model_.members[0].autoencoder.state_dict()
-    assert "visual_discriminator" in dict(detector.model_.named_children())
+    assert "visual_discriminator" in dict(detector.model_.members[0].named_children())
     for name, weight in before.items():
         torch.testing.assert_close(after[name], weight, atol=1e-6, rtol=1e-6)
 
