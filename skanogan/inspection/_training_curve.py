@@ -65,7 +65,7 @@ class TrainingCurveDisplay:
     >>> detector = OCGANDetector(max_iter=40, random_state=0).fit(X)
     >>> display = TrainingCurveDisplay.from_estimator(detector)
     >>> sorted(display.lines_)
-    ['classifier_loss', 'generator_loss', 'latent_loss', 'visual_loss']
+    ['generator_loss', 'latent_loss', 'visual_loss']
     """
 
     history: Sequence[dict[str, float]]
