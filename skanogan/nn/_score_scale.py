@@ -11,7 +11,6 @@ FLOOR = 1e-3
 """Share of the mean squared distance of normal rows that is added before the logarithm.
 A row that repeats a training row has no distance at all."""
 
-
 NO_SPREAD = 1e-4
 """A smaller deviation is one of rounding. That of logarithms is .05 to 2."""
 
