@@ -13,19 +13,19 @@ benchmark: $(STAMP)
 	$(BIN)/python -m skanogan benchmark $(ARGS)
 
 test: $(STAMP)
-	$(TEST_THREADS) $(BIN)/python -m pytest -n auto -m "not slow and not long" $(ARGS)
+	$(TEST_THREADS) $(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not long" $(ARGS)
 
 # scikit-learn's checks on every detector exactly as constructed by default: minutes.
 test-defaults: $(STAMP)
-	$(TEST_THREADS) $(BIN)/python -m pytest -n auto -m slow tests $(ARGS)
+	$(TEST_THREADS) $(BIN)/python -m pytest -n auto --dist worksteal -m slow tests $(ARGS)
 
 # Damaged files and hostile numbers by the thousand, killed fits: half an hour.
 test-long: $(STAMP)
-	$(TEST_THREADS) $(BIN)/python -m pytest -n auto -m long tests $(ARGS)
+	$(TEST_THREADS) $(BIN)/python -m pytest -n auto --dist worksteal -m long tests $(ARGS)
 
 # Which lines of the package no test runs.
 coverage: $(STAMP)
-	$(TEST_THREADS) $(BIN)/python -m pytest -n auto -m "not slow and not long" \
+	$(TEST_THREADS) $(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not long" \
 	  --cov=skanogan --cov-report=term-missing:skip-covered $(ARGS)
 
 # The same suite on the oldest versions that pyproject.toml allows.
@@ -65,7 +65,7 @@ test-wheel: dist
 	$(WHEEL_BIN)/python -m pip install --quiet -c $(CONSTRAINTS) \
 	  "$$(echo dist/skanogan-*.whl)[test]"
 	cd $(WHEEL_TEST) && $(WHEEL_BIN)/python -I -m skanogan versions && \
-	  $(TEST_THREADS) $(WHEEL_BIN)/pytest -n auto -m "not slow and not long" \
+	  $(TEST_THREADS) $(WHEEL_BIN)/pytest -n auto --dist worksteal -m "not slow and not long" \
 	  --pyargs skanogan tests README.md docs/*.md $(ARGS)
 
 check: lint types docs test

@@ -13,6 +13,8 @@ f(x) - f(G(z)) under the second moment that this difference has for normal rows
 (`nn/_metric.py`).
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -134,11 +136,12 @@ class AnoGAN(GAN):
         # The distances to the bank, and what one pass through both networks keeps.
         return len(self.latents) + self._floats_of_a_pass
 
-    def try_scoring(self, x: Tensor) -> None:
+    @contextmanager
+    def in_few_steps(self) -> Iterator[None]:
         whole = self.search
         try:
             self.search = replace(whole, n_steps=min(whole.n_steps, 1))
-            super().try_scoring(x)
+            yield
         finally:
             self.search = whole
 

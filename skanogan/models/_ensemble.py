@@ -8,7 +8,8 @@ member more, if asked for.
 """
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -237,10 +238,12 @@ class Ensemble(Model):
         stored = len(self.neighbors.rows) if self.n_neighbors else 0
         return max(stored, *(model.floats_per_row for model in self._models))
 
-    def try_scoring(self, x: Tensor) -> None:
-        for model in self._models:
-            model.try_scoring(x)
-        super().try_scoring(x)
+    @contextmanager
+    def in_few_steps(self) -> Iterator[None]:
+        with ExitStack() as all_members:
+            for model in self._models:
+                all_members.enter_context(model.in_few_steps())
+            yield
 
     def collapse(self, x: Tensor) -> float:
         """Compute the share of the member that has collapsed most."""

@@ -1,6 +1,7 @@
 """The protocol between models, training and detectors."""
 
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager, nullcontext
 from typing import ClassVar
 
 import torch
@@ -10,6 +11,9 @@ from skanogan.nn import Scaling
 from skanogan.nn._feature_map import by_gradient
 
 __all__ = ["Model", "step"]
+
+SCORING = ("score", "reconstruct", "residual_map", "feature_map", "embed")
+"""The methods that score rows."""
 
 
 class Model(nn.Module, ABC):
@@ -233,8 +237,13 @@ class Model(nn.Module, ABC):
         x : Tensor of shape (n, ...)
             A few rows in X's units.
         """
-        for name in ("score", "reconstruct", "residual_map", "feature_map", "embed"):
-            getattr(self, name)(x)
+        with self.in_few_steps():
+            for name in SCORING:
+                getattr(self, name)(x)
+
+    def in_few_steps(self) -> AbstractContextManager[None]:
+        """Take at most one step of a search meanwhile. By default there is none."""
+        return nullcontext()
 
     @property
     def n_weights(self) -> int:

@@ -583,8 +583,6 @@ FITTED = ("estimator_", "estimator_")
 
 FORGED_WRAPPERS = {
     "unfitted and fitted detector exchanged": (swapped, "attributes or the"),
-    "more members": (parameter(n_estimators=2), "1 members, not 2"),
-    "a huge number of members": (parameter(n_estimators=HUGE), "1 members, not"),
     "unfitted detector": (
         at("estimator_", attributes=None),
         "attributes or the model of Conf",
@@ -628,7 +626,7 @@ FORGED_WRAPPERS = {
         "alpha",
     ),
     "parameter of the unfitted detector": (
-        at("estimator", "estimator", parameters={"max_iter": 0}),
+        at("estimator", "estimator", parameters={"max_iter": -1}),
         "max_iter",
     ),
     "frozen detector that is not fitted": (
@@ -653,11 +651,11 @@ FORGED_WRAPPERS = {
         lambda _, tensors: [tensors.pop(k) for k in list(tensors) if "latents" in k],
         "latents",
     ),
-    "tensors of no detector": (moved("estimator_/", "estimator/"), "is missing"),
-    "tensors of an unknown detector": (moved("estimator_/", "x/"), "missing"),
+    "tensors of no detector": (moved("estimator_/", "estimator/"), "0 members, not 1"),
+    "tensors of an unknown detector": (moved("estimator_/", "x/"), "0 members, not 1"),
     "tensors at the level above": (
         moved("estimator_/estimator_/", "estimator_/"),
-        "missing",
+        "0 members, not 1",
     ),
     "tensor too many": (
         lambda _, tensors: tensors.update({"x": torch.ones(1)}),

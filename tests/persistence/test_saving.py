@@ -281,7 +281,7 @@ class NewDetector(GANDetector):
 
     def fit(self, X, y=None):
         super().fit(X, y)
-        self.n_bands_ = self.model_.bands.n_bands
+        self.n_bands_ = self.model_.members[0].bands.n_bands
         return self
 
 
@@ -296,8 +296,8 @@ def test_everything_that_prepare_scoring_registers_is_stored(blob, tmp_path):
     detector = NewDetector(random_state=0).fit(blob)
     loaded = through_a_file(detector, tmp_path, detector_class=NewDetector)
     assert_same(loaded, detector, blob)
-    assert loaded.model_.metrics["far"].basis.shape == (8, 2)
-    assert loaded.model_.offsets.dtype == torch.int64
+    assert loaded.model_.members[0].metrics["far"].basis.shape == (8, 2)
+    assert loaded.model_.members[0].offsets.dtype == torch.int64
     assert loaded.n_bands_ == 3
 
 
@@ -348,7 +348,7 @@ def test_a_model_with_parts_that_cannot_be_made_again_is_not_saved(blob, tmp_pat
     for name, value in (
         ("layer", nn.Linear(2, 2)),
         ("function", len),
-        ("bands", copy.deepcopy(detector.model_.bands)),
+        ("bands", copy.deepcopy(detector.model_.members[0].bands)),
     ):
         model = copy.deepcopy(detector.model_)
         setattr(model, name, value)
@@ -477,7 +477,7 @@ def test_a_random_state_instance_is_refused_with_advice(make_detector, blob, tmp
         ({"prior": "uniform"}, "prior.name: 'normal', now 'uniform'"),
         ({"hidden_layer_sizes": (16, 17)}, "generator.2.out_features: 16, now 17"),
         ({"hidden_layer_sizes": (16,)}, "generator.3: ReLU, now None"),
-        ({"learning_rate": 0.1}, "training_settings.learning_rate: 0.0002, now 0.1"),
+        ({"learning_rate": 0.1}, "training_settings.learning_rate: 0.002, now 0.1"),
     ],
     ids=str,
 )
