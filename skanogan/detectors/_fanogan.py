@@ -36,7 +36,8 @@ class FAnoGANDetector(GANDetector):
 
     The score of a row depends on it alone. The parameters come in five groups: networks
     (from `backbone`), training (from `n_estimators`), score (from `anomaly_score`),
-    threshold (from `contamination`) and running (from `random_state`).
+    threshold (from `contamination`) and running (from `random_state`). Large images,
+    for which some defaults differ, have 256 pixels or more.
 
     Parameters
     ----------
@@ -65,28 +66,27 @@ class FAnoGANDetector(GANDetector):
         scale that it has for held-out normal rows. "auto" is 1.
     max_iter : int or "auto", default="auto"
         Number of updates of the GAN, whatever the number of rows. 0 leaves its networks
-        as they are made, or as you pass them. "auto" is 100 for tables and 600 for
-        images.
+        as they are made, or as you pass them. "auto" is 100, or 600 for large images.
     batch_size : int or "auto", default="auto"
         Rows per mini-batch. "auto" is 64 for images and 128 for tables.
     learning_rate : float or "auto", default="auto"
-        Learning rate of Adam for generator and discriminator. "auto" is 0.002 for
-        tables and 0.001 for images.
+        Learning rate of Adam for generator and discriminator. "auto" is 0.002, or 0.001
+        for large images.
     encoder_learning_rate : float, default=0.001
         Learning rate of Adam for the encoder.
     encoder_max_iter : int or "auto", default="auto"
         Number of updates of the encoder, which follow those of the GAN. The state with
-        the least error on held-out normal rows is kept. "auto" is 100 for tables and
-        1,000 for images.
+        the least error on held-out normal rows is kept. "auto" is 100, or 1,000 for
+        large images.
     feature_weight : float, default=1.0
         The paper's kappa, in the encoder's loss and in the score "f_anogan".
     gradient_penalty : float or "auto", default="auto"
         Weight of the R1 penalty on the discriminator at real rows. It stabilises a
         training that diverges or collapses, and takes about a third more time. "auto"
-        is 3 for tables and 0 for images.
+        is 3, or 0 for large images.
     ema_decay : float or "auto", default="auto"
         Decay of the moving average of the generator, which scores use. 0 is for none.
-        "auto" is 0.95 for tables and 0.99 for images.
+        "auto" is 0.95, or 0.99 for large images.
     n_iter_no_change : int, default=None
         Number of updates of the encoder without a lower error on held-out normal rows,
         after which its training ends (None: never). The error is recorded twenty times.
@@ -96,8 +96,8 @@ class FAnoGANDetector(GANDetector):
     n_neighbors : int or "auto", default="auto"
         Number of nearest training rows whose mean distance makes half of the score. The
         nearest of them may be the closest normal row. The fitted model then holds up to
-        10,000 training rows. "auto" is 1 for tables with a default score, and 0 for
-        images and for published scores.
+        10,000 training rows. "auto" is 1, or 0 for large images and for published
+        scores.
     shrinkage : float or "auto", default="auto"
         Share of the mean variance added to every direction before whitening. "auto" is
         0.1 for images, which have many similar features, and 0.001 for tables.

@@ -76,7 +76,8 @@ class OCGANDetector(BaseDetector):
     reconstruction error on held-out normal rows. The score of a row depends on that row
     alone. The parameters come in five groups: networks (from `backbone`), training
     (from `n_estimators`), score (from `anomaly_score`), threshold (from
-    `contamination`) and running (from `random_state`).
+    `contamination`) and running (from `random_state`). Large images, for which some
+    defaults differ, have 256 pixels or more.
 
     Parameters
     ----------
@@ -103,7 +104,7 @@ class OCGANDetector(BaseDetector):
         scale that it has for held-out normal rows. "auto" is 1.
     max_iter : int or "auto", default="auto"
         Number of updates of each network, whatever the number of rows. 0 leaves the
-        networks as they are made. "auto" is 100 for tables and 1,000 for images.
+        networks as they are made. "auto" is 100, or 1,000 for large images.
     batch_size : int or "auto", default="auto"
         Rows per mini-batch. "auto" is 64 for images and 128 for tables.
     learning_rate : float, default=0.001
@@ -138,8 +139,8 @@ class OCGANDetector(BaseDetector):
     n_neighbors : int or "auto", default="auto"
         Number of nearest training rows whose mean distance makes half of the score. The
         nearest of them may be the closest normal row. The fitted model then holds up to
-        10,000 training rows. "auto" is 1 for tables with a default score, and 0 for
-        images and for published scores.
+        10,000 training rows. "auto" is 1, or 0 for large images and for published
+        scores.
     shrinkage : float or "auto", default="auto"
         Share of the mean variance added to every direction before whitening. "auto" is
         0.1 for images, which have many similar features, and 0.001 for tables.

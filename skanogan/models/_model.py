@@ -242,7 +242,13 @@ class Model(nn.Module, ABC):
                 getattr(self, name)(x)
 
     def in_few_steps(self) -> AbstractContextManager[None]:
-        """Take at most one step of a search meanwhile. By default there is none."""
+        """Take at most one step of a search meanwhile.
+
+        Returns
+        -------
+        context : context manager
+            By default without effect: most methods have no search.
+        """
         return nullcontext()
 
     @property
