@@ -7,7 +7,7 @@ from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from skanogan._runtime.user_warnings import warn
 
-__all__ = ["check_labels", "normal_rows"]
+__all__ = ["check_labels", "is_labelled", "normal_rows"]
 
 
 ALLOWED = "Labels must be 1 for normal rows and -1 for anomalies."
@@ -83,3 +83,8 @@ def normal_rows(y: Any, n_rows: int) -> np.ndarray:
         )
         return np.arange(n_rows)
     return np.flatnonzero(labels == 1)
+
+
+def is_labelled(y: Any) -> bool:
+    """Whether `y` says of each row whether it is normal. `normal_rows` has read it."""
+    return y is not None and set(np.unique(column_or_1d(y)).tolist()) <= {-1, 1}

@@ -98,6 +98,12 @@ class AnoGANDetector(GANDetector):
     contamination : "auto" or float, default="auto"
         With "auto", 5 % of new normal rows fall below the threshold, as measured on the
         held-out rows. With a float in (0, 0.5] this share of all normal rows in X does.
+    support_fraction : float or "auto", default="auto"
+        Share of the normal rows, in (0, 1], to learn from: those that lie closest
+        together, so that anomalies among unlabelled rows are left out. "auto" is 1 with
+        labels `y`. Without labels it is at most 0.75 and at most 1 - contamination if
+        contamination is a float; otherwise only rows of tables that lie far from nearly
+        all others are left out. The guide to unlabelled rows has figures.
     validation_fraction : float or "auto", default="auto"
         Share of the normal rows held out to calibrate the threshold. "auto" is a tenth,
         or up to a fifth where a tenth is fewer than 20 rows, and at most 10,000 rows.
@@ -127,6 +133,9 @@ class AnoGANDetector(GANDetector):
         Generator, discriminator, and the search.
     offset_ : float
         ``decision_function = score_samples - offset_``.
+    support_ : ndarray of bool of shape (n_samples,)
+        The rows of X that were taken to be normal: those that were trained on, and
+        those that the threshold of "auto" was calibrated on.
     history_ : list of dict
         Regular records of the training: ``n_iter``, mean losses and logits since the
         last record, ``seconds``, and ``fit`` (1, and one more for each warm start).
@@ -246,6 +255,7 @@ class AnoGANDetector(GANDetector):
         discrimination_weight: float = 0.1,
         shrinkage: float | str = "auto",
         contamination: float | str = "auto",
+        support_fraction: float | str = "auto",
         validation_fraction: float | str = "auto",
         random_state: Any = None,
         device: str | torch.device = "auto",
@@ -277,6 +287,7 @@ class AnoGANDetector(GANDetector):
         self.discrimination_weight = discrimination_weight
         self.shrinkage = shrinkage
         self.contamination = contamination
+        self.support_fraction = support_fraction
         self.validation_fraction = validation_fraction
         self.random_state = random_state
         self.device = device

@@ -6,18 +6,19 @@ docs/architecture.md draws the path of one row through these files.
 import copy
 import os
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
-from skanogan._data.labels import normal_rows
+from skanogan._data.labels import is_labelled, normal_rows
 from skanogan._data.rows import Rows
 from skanogan._data.split import Split, split
+from skanogan._data.support import supported
 from skanogan._data.validation import check_rows
 from skanogan._persistence.saving import SaveMixin
 from skanogan._runtime.compatibility import (
@@ -33,13 +34,15 @@ from skanogan._runtime.user_warnings import warn
 from skanogan._training.callbacks import FitTasks
 from skanogan._training.run import TrainingPlan, TrainingRun
 from skanogan._training.warm_start import continue_from, records_after
+from skanogan.detectors._fit_plan import FitPlan, share_of_support
+from skanogan.detectors._network_parameters import is_large, resolve_shrinkage
+from skanogan.detectors._pickling import PicklingMixin
 from skanogan.detectors._rollback import as_before_on_failure
 from skanogan.detectors._row_methods import RowMethodsMixin
 from skanogan.detectors._thresholds import ThresholdMixin, threshold
 from skanogan.exceptions import (
     BatchSizeWarning,
     CollapseWarning,
-    DeviceFallbackWarning,
 )
 from skanogan.models import Ensemble, Model
 from skanogan.nn import Scaling
@@ -53,16 +56,12 @@ REFERENCE_ROWS = 2048
 """The largest number of training rows that scoring is prepared on (a matrix of this
 size is decomposed), and of held-out rows that states are compared on."""
 
-LARGE_IMAGE = 256
-"""Images of fewer pixels get the budget of tables. Digits of 8 x 8 pixels are ranked as
-well after 100 updates as after 600, in a tenth of the time (docs/defaults.md)."""
-
 STORED_ROWS = 10_000
 """The largest number of training rows that a model stores for `n_neighbors`. On 22
 tables of up to 5,000 rows, the nearest of all has an AUROC of .901, and of 2,048
 .897."""
 
-FITTED = ("model_", "device_", "history_", "n_iter_", "offset_")
+FITTED = ("model_", "device_", "history_", "n_iter_", "offset_", "support_")
 """What calibration sets, beside what validation sets."""
 
 COLLAPSE = 0.05
@@ -70,39 +69,14 @@ COLLAPSE = 0.05
 collapsed."""
 
 
-@dataclass(frozen=True)
-class FitPlan:
-    """Everything that a fit decides before it trains.
-
-    Parameters
-    ----------
-    values : ndarray of shape (n, d)
-        Validated rows.
-    calibration_rows : ndarray of int
-        Positions of the rows whose scores set the threshold.
-    reference : Tensor
-        Training rows that the scoring is prepared on.
-    stored : Tensor or None
-        Training rows for the nearest rows of the model, if it has any.
-    scoring_seed : int
-        Seed of what the scoring draws.
-    earlier_records : list of dict
-        Records of the fits that a warm start continues.
-    training : TrainingPlan
-        The training.
-    """
-
-    values: np.ndarray
-    calibration_rows: np.ndarray
-    reference: Tensor
-    stored: Tensor | None
-    scoring_seed: int
-    earlier_records: list[dict[str, float]]
-    training: TrainingPlan
-
-
 class BaseDetector(
-    CallbackSupportMixin, RowMethodsMixin, ThresholdMixin, SaveMixin, BaseEstimator, ABC
+    CallbackSupportMixin,
+    RowMethodsMixin,
+    ThresholdMixin,
+    SaveMixin,
+    PicklingMixin,
+    BaseEstimator,
+    ABC,
 ):
     """Base class of all detectors.
 
@@ -133,6 +107,10 @@ class BaseDetector(
             StrOptions({"auto"}),
             Interval(Real, 0, 0.5, closed="right"),
         ],
+        "support_fraction": [
+            StrOptions({"auto"}),
+            Interval(Real, 0, 1, closed="right"),
+        ],
         "validation_fraction": [
             StrOptions({"auto"}),
             Interval(Real, 0, 1, closed="neither"),
@@ -154,6 +132,7 @@ class BaseDetector(
             "validation_fraction",
             "random_state",
             "contamination",
+            "support_fraction",
             "scoring_dtype",
             "warm_start",
             "memory",
@@ -177,6 +156,7 @@ class BaseDetector(
     n_neighbors: int | str = 0
     batch_size: int | str
     contamination: float | str
+    support_fraction: float | str = "auto"
     validation_fraction: float | str
     random_state: Any
     device: str | torch.device
@@ -189,6 +169,7 @@ class BaseDetector(
     # Attributes that `fit` sets, beside those of RowMethodsMixin and ThresholdMixin.
     history_: list[dict[str, float]]
     n_iter_: int
+    support_: NDArray[np.bool_]
     feature_names_in_: np.ndarray
 
     # Hooks --------------------------------------------------------------------
@@ -291,6 +272,14 @@ class BaseDetector(
             device,
         )
         rows = Rows(values, self.image_shape_, device, parts.kept)
+        share = share_of_support(self, is_labelled(y))
+        if share != 1:
+            held_out = rows.others(parts.held_out)
+            shrinkage = resolve_shrinkage("auto", self._row_shape())
+            parts = supported(parts, rows, held_out, share, shrinkage)
+            rows = Rows(values, self.image_shape_, device, parts.kept)
+        support = np.zeros(len(values), bool)
+        support[parts.kept] = support[parts.held_out] = True
         stream = parts.random_state
         reference = rows.some(REFERENCE_ROWS, stream)
         rng = torch.Generator().manual_seed(int(parts.seeds[0]))
@@ -301,6 +290,7 @@ class BaseDetector(
         return FitPlan(
             values=values,
             calibration_rows=np.sort(parts.held_out) if calibrates else normal,
+            support=support,
             reference=reference,
             stored=rows.some(STORED_ROWS, stream) if model.n_neighbors else None,
             scoring_seed=int(parts.seeds[3]),
@@ -321,7 +311,7 @@ class BaseDetector(
         ]
         n_neighbors = self.n_neighbors
         if n_neighbors == "auto":
-            finds_any = not _is_large(row_shape) and members[0].scores_are_lengths
+            finds_any = not is_large(row_shape) and members[0].scores_are_lengths
             n_neighbors = int(finds_any)
         return Ensemble(members, int(n_neighbors))
 
@@ -330,7 +320,7 @@ class BaseDetector(
         value = getattr(self, name)
         if value != "auto":
             return value
-        return self._auto[name][_is_large(self._row_shape())]
+        return self._auto[name][is_large(self._row_shape())]
 
     def _training_plan(self, model: Ensemble, rows: Rows, parts: Split) -> TrainingPlan:
         batch_size = self.batch_size
@@ -381,7 +371,7 @@ class BaseDetector(
         # Not copy.copy, which would copy the model of an earlier fit as well.
         fitted = object.__new__(type(self))
         fitted.__dict__.update(self.__dict__)
-        fitted.model_, fitted.device_ = model, device
+        fitted.model_, fitted.device_, fitted.support_ = model, device, plan.support
         fitted.history_ = [
             *plan.earlier_records,
             *records_after(plan.earlier_records, history),
@@ -435,7 +425,7 @@ class BaseDetector(
                 CollapseWarning,
             )
 
-    # Tags and pickling -------------------------------------------------------
+    # Tags ----------------------------------------------------------------------
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -451,32 +441,3 @@ class BaseDetector(
         if self.scoring_dtype == "auto":
             return self.image_shape is not None
         return self.scoring_dtype == "float32"
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = super().__getstate__()
-        if "model_" in state and self.device_.type != "cpu":
-            state = {**state, "model_": copy.deepcopy(self.model_).cpu()}
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        if not hasattr(self, "model_"):
-            return
-        try:
-            device = resolve_device(self.device)
-        except ValueError as error:
-            device = torch.device("cpu")
-            warn(
-                f'The detector was opened on the CPU: {error} Set device="auto" before '
-                "saving to avoid this warning.",
-                DeviceFallbackWarning,
-            )
-        if device.type == "mps":
-            self.model_.float()
-        self.model_.to(device)
-        self.device_ = device
-
-
-def _is_large(row_shape: tuple[int, ...]) -> bool:
-    """Whether rows of shape (d,) or (H, W, C) are large images."""
-    return len(row_shape) == 3 and row_shape[0] * row_shape[1] >= LARGE_IMAGE

@@ -104,6 +104,12 @@ class FAnoGANDetector(GANDetector):
     contamination : "auto" or float, default="auto"
         With "auto", 5 % of new normal rows fall below the threshold, as measured on the
         held-out rows. With a float in (0, 0.5] this share of all normal rows in X does.
+    support_fraction : float or "auto", default="auto"
+        Share of the normal rows, in (0, 1], to learn from: those that lie closest
+        together, so that anomalies among unlabelled rows are left out. "auto" is 1 with
+        labels `y`. Without labels it is at most 0.75 and at most 1 - contamination if
+        contamination is a float; otherwise only rows of tables that lie far from nearly
+        all others are left out. The guide to unlabelled rows has figures.
     validation_fraction : float or "auto", default="auto"
         Share of the normal rows held out to select the state that is kept and to
         calibrate the threshold. "auto" is a tenth, or up to a fifth where a tenth is
@@ -134,6 +140,9 @@ class FAnoGANDetector(GANDetector):
         Generator, discriminator, encoder, and the scores.
     offset_ : float
         ``decision_function = score_samples - offset_``.
+    support_ : ndarray of bool of shape (n_samples,)
+        The rows of X that were taken to be normal: those that were trained on, and
+        those that the threshold of "auto" was calibrated on.
     history_ : list of dict
         Records as in `AnoGANDetector`, and the ``validation_error`` of the encoder.
     n_iter_ : int
@@ -248,6 +257,7 @@ class FAnoGANDetector(GANDetector):
         n_neighbors: int | str = "auto",
         shrinkage: float | str = "auto",
         contamination: float | str = "auto",
+        support_fraction: float | str = "auto",
         validation_fraction: float | str = "auto",
         random_state: Any = None,
         device: str | torch.device = "auto",
@@ -279,6 +289,7 @@ class FAnoGANDetector(GANDetector):
         self.n_neighbors = n_neighbors
         self.shrinkage = shrinkage
         self.contamination = contamination
+        self.support_fraction = support_fraction
         self.validation_fraction = validation_fraction
         self.random_state = random_state
         self.device = device

@@ -11,7 +11,7 @@ from skanogan.models._fanogan import FANOGAN_SCORES
 from skanogan.models._gan import GAN
 from skanogan.utils.discovery import all_detectors
 
-THRESHOLD = ("contamination", "validation_fraction")
+THRESHOLD = ("contamination", "support_fraction", "validation_fraction")
 RUNNING = (
     *("random_state", "device", "verbose", "scoring_dtype", "warm_start"),
     *("memory", "checkpoint"),
