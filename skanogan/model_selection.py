@@ -238,7 +238,9 @@ class NoveltyClassifier(AroundDetector, ClassifierMixin, BaseEstimator):
             if getattr(value, "shape", (length,))[:1] == (len(labels),):
                 fit_params[name] = _safe_indexing(value, at)
         normal = _safe_indexing(X, at) if len(at) < len(labels) else X
-        self.estimator_ = clone(self.estimator).fit(normal, None, **fit_params)
+        # Labels tell detectors that all of these rows are known to be normal.
+        known = np.ones(len(at), dtype=np.int64)
+        self.estimator_ = clone(self.estimator).fit(normal, known, **fit_params)
         self.classes_ = np.array([min(self.anomaly_label, int(np.min(y))), 1])
         return self
 

@@ -49,6 +49,7 @@ class Cell:
             "seed": self.seed,
             "limit": self.task.limit,
             "parameters": self.detector.parameters(self.seed, self.device),
+            "contamination": self.task.contamination,
             "data": self.task.digest,
             "version": skanogan.__version__,
         }

@@ -27,6 +27,12 @@ __all__ = ["main"]
 
 _MOST_FAILURES_SHOWN = 5
 
+_UNLABELLED = (
+    "robust,IsolationForest,LocalOutlierFactor,KNNDistance,MahalanobisDistance,"
+    "sklearn.covariance.EllipticEnvelope(random_state=0)"
+)
+"""The detectors of the second table of embedded data."""
+
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
@@ -43,26 +49,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = _make_parser()
     arguments = parser.parse_args(argv)
+    names = arguments.detectors or "all"
+    runs = [(arguments.protocol, names, arguments.out)]
+    if not (arguments.data or arguments.contamination or arguments.protocol != "auto"):
+        names = arguments.detectors or _UNLABELLED
+        runs.append(("unlabelled", names, arguments.out / "unlabelled"))
     try:
-        tasks = load_tasks(
-            arguments.data or "embedded",
-            protocol=arguments.protocol,
-            classes=arguments.classes,
-            limit=arguments.limit,
-        )
-        detectors = find_detectors(arguments.detectors)
-        jobs = arguments.jobs or default_jobs(arguments.device)
-        earlier = {} if arguments.fresh else finished_rows(arguments.out / CELLS)
-        _announce(tasks, detectors, arguments, jobs)
-        rows = run_benchmark(
-            tasks,
-            detectors,
-            seeds=arguments.seeds,
-            device=arguments.device,
-            out=arguments.out,
-            jobs=jobs,
-            fresh=arguments.fresh,
-        )
+        for protocol, names, out in runs:
+            _run(arguments, protocol, names, out)
     except UsageError as error:
         parser.error(str(error))
     except OSError as error:  # the output folder
@@ -73,19 +67,44 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 130
-    _report(rows, earlier, arguments, jobs)
     return 0
 
 
+def _run(arguments: argparse.Namespace, protocol: str, names: str, out: Path) -> None:
+    """Run all detectors under one protocol and report."""
+    tasks = load_tasks(
+        arguments.data or "embedded",
+        protocol=protocol,
+        classes=arguments.classes,
+        limit=arguments.limit,
+        contamination=arguments.contamination,
+    )
+    detectors = find_detectors(names)
+    jobs = arguments.jobs or default_jobs(arguments.device)
+    earlier = {} if arguments.fresh else finished_rows(out / CELLS)
+    _announce(tasks, detectors, arguments, jobs)
+    rows = run_benchmark(
+        tasks,
+        detectors,
+        seeds=arguments.seeds,
+        device=arguments.device,
+        out=out,
+        jobs=jobs,
+        fresh=arguments.fresh,
+    )
+    _report(rows, earlier, arguments, jobs, out)
+
+
 def _make_parser() -> argparse.ArgumentParser:
-    protocols = "\n".join(f"  {name:6} {words}" for name, words in PROTOCOLS.items())
+    protocols = "\n".join(f"  {name:10} {words}" for name, words in PROTOCOLS.items())
     parser = _Parser(
         prog="python -m skanogan benchmark",
         description="Compare detectors on labelled data: how well they rank anomalies, "
         "how many normal\nrows they label as outliers, and how long they take.",
-        epilog=f"protocols:\n{protocols}\n\nFinished cells are kept in the output "
-        "folder. The same command resumes an interrupted\nrun and runs failed cells "
-        "again.",
+        epilog="Without arguments, the embedded data are also run under the protocol "
+        f"unlabelled.\n\nprotocols:\n{protocols}\n\nFinished cells are kept in the "
+        "output folder. The same command resumes an interrupted\nrun and runs failed "
+        "cells again.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
@@ -104,11 +123,11 @@ def _make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--detectors",
-        default="all",
         metavar="A,B,...",
-        help="all (the default), package, untrained, baselines, names of detectors, "
-        "or import paths such as package.module:Class or pyod.models.ecod.ECOD; "
-        "arguments may follow, as in 'AnoGANDetector(max_iter=500)'",
+        help="all (the default), package, untrained, robust (as set for unlabelled "
+        "rows), baselines, names of detectors, or import paths such as "
+        "package.module:Class or pyod.models.ecod.ECOD; arguments may follow, as in "
+        "'AnoGANDetector(max_iter=500)'",
     )
     parser.add_argument(
         "--classes",
@@ -121,6 +140,14 @@ def _make_parser() -> argparse.ArgumentParser:
         type=int,
         metavar="N",
         help="at most N training rows and N test rows, for a quick run",
+    )
+    parser.add_argument(
+        "--contamination",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="share of anomalies among the training rows (default: 0); the test rows "
+        "are others",
     )
     parser.add_argument(
         "--seeds",
@@ -187,7 +214,7 @@ def _announce(tasks: Any, detectors: Any, arguments: Any, jobs: int) -> None:
 
 
 def _report(
-    rows: list[dict[str, Any]], earlier: Any, arguments: Any, jobs: int
+    rows: list[dict[str, Any]], earlier: Any, arguments: Any, jobs: int, out: Path
 ) -> None:
     n_kept = sum(row["key"] in earlier for row in rows)
     if n_kept:
@@ -212,13 +239,13 @@ def _report(
     n_warned = sum(bool(row["warnings"]) for row in rows)
     if n_warned:
         print(f"{n_warned} cells warned: see the column warnings of results.csv")
-    asked = vars(arguments) | {"jobs": jobs, "out": str(arguments.out)}
-    paths = write_files(arguments.out, rows, asked)
+    asked = vars(arguments) | {"jobs": jobs, "out": str(out)}
+    paths = write_files(out, rows, asked)
     if not arguments.no_plot and len(failed) < len(rows):
         if importlib.util.find_spec("matplotlib") is None:
             print("no plot: matplotlib is missing, pip install 'skanogan[plot]'")
         else:
             from skanogan.benchmark._plot import plot_results
 
-            paths.append(plot_results(rows, arguments.out / "benchmark.png"))
+            paths.append(plot_results(rows, out / "benchmark.png"))
     print("written: " + ", ".join(str(path) for path in paths))

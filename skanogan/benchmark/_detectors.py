@@ -25,6 +25,9 @@ BASELINES: dict[str, tuple[str, dict[str, Any]]] = {
 GROUPS = ("package", "untrained", "baselines")
 """The groups of detectors that "all" stands for."""
 
+ROBUST = {"support_fraction": 0.75}
+"""Parameters for unlabelled rows."""
+
 BUDGETS = ("max_iter", "encoder_max_iter")
 """Parameters that are 0 in a detector that is not trained."""
 
@@ -77,8 +80,9 @@ def find_detectors(names: str | Iterable[str] = "all") -> list[DetectorSpec]:
     A string holds names or import paths (``package.module:Class`` or
     ``package.module.Class``) separated by commas. Keyword arguments may follow, as in
     ``"AnoGANDetector(max_iter=500)"``. "package" stands for the detectors of this
-    package, "untrained" for the same without training, "baselines" for the baselines,
-    and "all" for all of these.
+    package, "untrained" for the same without training, "robust" for the same as they
+    are set for unlabelled rows, "baselines" for the baselines, and "all" for the
+    package, untrained and baselines.
     """
     given = [names] if isinstance(names, str) else list(names)
     specs: dict[str, DetectorSpec] = {}
@@ -118,6 +122,8 @@ def _expanded(text: str) -> list[DetectorSpec]:
         return [DetectorSpec(name, path) for name, path in _package_paths().items()]
     if text == "untrained":
         return [_untrained(name, path) for name, path in _package_paths().items()]
+    if text == "robust":
+        return [_robust(name, path) for name, path in _package_paths().items()]
     if text == "baselines":
         return [DetectorSpec(name, *known) for name, known in BASELINES.items()]
     match = _NAME.fullmatch(text)
@@ -154,6 +160,14 @@ def _untrained(name: str, path: str) -> DetectorSpec:
     arguments = {key: 0 for key in BUDGETS if key in known}
     text = ", ".join(f"{key}=0" for key in arguments)
     return DetectorSpec(f"{name}({text})", path, arguments)
+
+
+def _robust(name: str, path: str) -> DetectorSpec:
+    """The detector as it is set for unlabelled rows."""
+    known = _parameters(DetectorSpec(name, path).make(), deep=False)
+    arguments = {key: value for key, value in ROBUST.items() if key in known}
+    text = ", ".join(f"{key}={value}" for key, value in arguments.items())
+    return DetectorSpec(f"{name}({text})" if text else name, path, arguments)
 
 
 def _literal_arguments(text: str, arguments: str | None) -> dict[str, Any]:

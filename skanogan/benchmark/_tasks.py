@@ -1,7 +1,9 @@
 """Split labelled rows into training and test rows by a seed.
 
-Training rows are always normal and never tested. No row is duplicated: if small tables
-were sampled with replacement, copies of test rows would be trained on.
+Training rows are normal and never tested, except for the protocol "unlabelled", which
+fits and scores all rows, and for the anomalies that `contamination` asks for. No row is
+duplicated: if small tables were sampled with replacement, copies of test rows would be
+trained on.
 """
 
 import zlib
@@ -27,10 +29,15 @@ PROTOCOLS = {
     "p2": "train on a class of the official training part; test on the test part",
     "table": "train on half of the normal rows; test on the other half and all "
     "anomalies (at most 5,000 of each); standardise by the training rows",
+    "unlabelled": "fit all rows without their labels and score the same rows (at most "
+    "5,000; of data with classes, one class and a tenth of others); standardise tables",
 }
 """Description of each protocol."""
 
 _TABLE_ROWS = 5_000
+
+_OTHERS = 0.1
+"""Share of anomalies in a class with a tenth of others."""
 
 
 class TrainTest(NamedTuple):
@@ -57,6 +64,8 @@ class Task:
         The label of the normal rows; all other rows are anomalies.
     limit : int, default=None
         Most training rows and most test rows.
+    contamination : float, default=0.0
+        Share of anomalies among the training rows. They are not tested.
     digest : str, default=""
         Checksum of the data. Cached results of other data are not used.
 
@@ -76,6 +85,7 @@ class Task:
     protocol: str
     normal: Any
     limit: int | None = None
+    contamination: float = 0.0
     digest: str = ""
 
     def split(self, seed: int) -> TrainTest:
@@ -93,21 +103,42 @@ class Task:
         """
         rows, rng = read_rows(self.source), np.random.RandomState(seed)
         is_normal = rows.y == self.normal
-        if self.protocol == "p2":
+        if self.protocol == "unlabelled":
+            train = test = _mixed(is_normal, set(rows.normal), self.limit, rng)
+        elif self.protocol == "p2":
             assert rows.n_train is not None  # checked by load_tasks
             train = np.flatnonzero(is_normal[: rows.n_train])
             test = np.arange(rows.n_train, len(rows.y))
         else:
             train, test = _divided(is_normal, self.protocol, rng)
-        if self.limit is not None:
+        if self.limit is not None and self.protocol != "unlabelled":
             train = np.sort(rng.permutation(train)[: self.limit])
             test = _limited_test(test, is_normal, self.limit, rng)
+        if self.contamination:
+            train, test = self._contaminated(train, test, is_normal, rows.n_train, rng)
         X_train, X_test = rows.X[train], rows.X[test]
-        if self.protocol == "table" and rows.X.ndim == 2:
+        if self.protocol in ("table", "unlabelled") and rows.X.ndim == 2:
             X_train, X_test = X_train.astype(np.float64), X_test.astype(np.float64)
             scaler = StandardScaler().fit(X_train)
             X_train, X_test = scaler.transform(X_train), scaler.transform(X_test)
         return TrainTest(X_train, X_test, np.where(is_normal[test], 1, -1))
+
+    def _contaminated(
+        self,
+        train: np.ndarray,
+        test: np.ndarray,
+        is_normal: np.ndarray,
+        n_train: int | None,
+        rng: np.random.RandomState,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Move anomalies to the training rows, but at most half of those there are."""
+        if self.protocol == "p2":
+            found = np.flatnonzero(~is_normal[:n_train])
+        else:
+            found = test[~is_normal[test]]
+        wanted = round(self.contamination / (1 - self.contamination) * len(train))
+        moved = rng.permutation(found)[: min(wanted, len(found) // 2)]
+        return rng.permutation(np.r_[train, moved]), np.setdiff1d(test, moved)
 
 
 def load_tasks(
@@ -116,6 +147,7 @@ def load_tasks(
     protocol: str = "auto",
     classes: Iterable[Any] | None = None,
     limit: int | None = None,
+    contamination: float = 0.0,
 ) -> list[Task]:
     """Make tasks from data sets.
 
@@ -130,13 +162,16 @@ def load_tasks(
         - a folder of ``.npz`` files, one for each data set;
         - a folder of IDX files (``train-images-idx3-ubyte.gz`` ...);
         - ``"openml:NAME"`` or ``"openml:NAME:VERSION"``.
-    protocol : {"auto", "p1", "p1-70", "p2", "table"}, default="auto"
+    protocol : {"auto", "p1", "p1-70", "p2", "table", "unlabelled"}, default="auto"
         How to split, see `PROTOCOLS`. "auto" is "p1-70" for digits, "p2" for data with
         an official test part, "table" for tables, and "p1" for other images.
     classes : iterable, default=None
         Only tasks with these normal labels.
     limit : int, default=None
         Most training rows and most test rows of each task.
+    contamination : float, default=0.0
+        Share of anomalies, below 0.5, among the training rows. At most half of the
+        anomalies are taken for this, and none of them is tested.
 
     Returns
     -------
@@ -149,6 +184,13 @@ def load_tasks(
         )
     if limit is not None and limit < 2:
         raise UsageError(f"limit is {limit}; expected 2 rows or more")
+    if not 0 <= contamination < 0.5:
+        raise UsageError(f"contamination is {contamination}; expected 0 to below 0.5")
+    if contamination and protocol == "unlabelled":
+        raise UsageError(
+            "contamination is for training rows that are normal otherwise; the "
+            "protocol unlabelled takes the rows as they are"
+        )
     wanted = None if classes is None else {str(label) for label in classes}
     data = [data] if isinstance(data, str) else list(data)
     tasks: list[Task] = []
@@ -162,7 +204,8 @@ def load_tasks(
         for label in rows.normal:
             if wanted is None or str(label) in wanted:
                 name = _task_name(source, label, single=len(rows.normal) == 1)
-                tasks.append(Task(name, source, chosen, label, limit, digest))
+                task = Task(name, source, chosen, label, limit, contamination, digest)
+                tasks.append(task)
     if not tasks:
         raise UsageError(
             f"no task has one of the classes {', '.join(sorted(wanted or ()))}; "
@@ -201,6 +244,21 @@ def _task_name(source: str, label: Any, single: bool) -> str:
     stem = source.removeprefix("openml:").replace("\\", "/").rstrip("/")
     stem = stem.rpartition("/")[2].removesuffix(".npz")
     return stem if single else f"{stem} {label}"
+
+
+def _mixed(
+    is_normal: np.ndarray,
+    normal: set[Any],
+    limit: int | None,
+    rng: np.random.RandomState,
+) -> np.ndarray:
+    """Find the positions of all rows, or of one of several classes with some others."""
+    some, others = np.flatnonzero(is_normal), np.flatnonzero(~is_normal)
+    if len(normal) > 1:
+        n_others = round(_OTHERS / (1 - _OTHERS) * len(some))
+        others = rng.permutation(others)[: max(n_others, 1)]
+    rows = rng.permutation(np.r_[some, others])
+    return rows[: limit or _TABLE_ROWS]
 
 
 def _divided(

@@ -126,12 +126,12 @@ def test_the_cache_holds_ensembles(detector_class, blob, tmp_path, monkeypatch):
 @detectors
 def test_a_warm_start_may_add_members(detector_class, blob):
     detector = cheap(detector_class, n_estimators=2, warm_start=True).fit(blob)
-    before = copy.deepcopy(detector.model_.members[1].state_dict())
+    before = copy.deepcopy(dict(detector.model_.members[1].named_parameters()))
     detector.set_params(n_estimators=3, max_iter=0)
     if "encoder_max_iter" in detector.get_params():
         detector.set_params(encoder_max_iter=0)
     detector.fit(blob)
-    after = detector.model_.members[1].state_dict()
+    after = dict(detector.model_.members[1].named_parameters())
     assert len(detector.model_.members) == 3
     assert all(torch.equal(after[name], before[name]) for name in after)
 
@@ -185,15 +185,24 @@ def test_the_closest_normal_row_is_no_farther_than_the_nearest_training_row(
 
 
 @detectors
-def test_images_and_published_scores_store_no_rows(detector_class, blob, zeros):
+def test_large_images_and_published_scores_store_no_rows(detector_class, blob, zeros):
     published = {"OCGANDetector": "reconstruction"}.get(
         detector_class.__name__, "residual"
     )
     for detector in (
-        cheap(detector_class).fit(zeros),
+        cheap(detector_class).fit(np.tile(zeros, (1, 2, 2))),
         cheap(detector_class, anomaly_score=published).fit(blob),
     ):
         assert not hasattr(detector.model_, "neighbors")
+
+
+@detectors
+def test_small_images_have_the_budget_of_tables(detector_class, zeros):
+    small, large = zeros[:40], np.tile(zeros[:40], (1, 2, 2))
+    detector = detector_class(n_filters=2, n_estimators=1)
+    for X, is_small in ((small, True), (large, False)):
+        detector.image_shape_ = (*X.shape[1:], 1)
+        assert (detector._n_updates() <= 200) == is_small
 
 
 @detectors
