@@ -25,7 +25,7 @@ BASELINES: dict[str, tuple[str, dict[str, Any]]] = {
 GROUPS = ("package", "untrained", "baselines")
 """The groups of detectors that "all" stands for."""
 
-ROBUST = {"support_fraction": 0.75}
+ROBUST = {"support_fraction": 0.75, "n_neighbors": 20}
 """Parameters for unlabelled rows."""
 
 BUDGETS = ("max_iter", "encoder_max_iter")

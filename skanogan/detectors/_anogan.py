@@ -80,8 +80,8 @@ class AnoGANDetector(GANDetector):
     n_neighbors : int or "auto", default="auto"
         Number of nearest training rows whose mean distance makes half of the score. The
         nearest of them may be the closest normal row. The fitted model then holds up to
-        10,000 training rows. "auto" is 1 (20 where a share of the rows is left
-        out as possible anomalies), or 0 for large images and for published scores.
+        10,000 training rows. "auto" is 1, or 0 for large images and for published
+        scores. Take 20 for unlabelled rows with anomalies among them.
     n_candidates : int, default=2048
         Number of latents drawn at fit, shared out among the members. The search of a
         row starts from the nearest of a member, in whitened features. 1 is one random

@@ -34,7 +34,7 @@ from skanogan._runtime.user_warnings import warn
 from skanogan._training.callbacks import FitTasks
 from skanogan._training.run import TrainingPlan, TrainingRun
 from skanogan._training.warm_start import continue_from, records_after
-from skanogan.detectors._fit_plan import FitPlan, neighbors_for, share_of_support
+from skanogan.detectors._fit_plan import FitPlan, share_of_support
 from skanogan.detectors._network_parameters import is_large, resolve_shrinkage
 from skanogan.detectors._pickling import PicklingMixin
 from skanogan.detectors._rollback import as_before_on_failure
@@ -312,7 +312,7 @@ class BaseDetector(
         n_neighbors = self.n_neighbors
         if n_neighbors == "auto":
             finds_any = not is_large(row_shape) and members[0].scores_are_lengths
-            n_neighbors = neighbors_for(self) if finds_any else 0
+            n_neighbors = int(finds_any)
         return Ensemble(members, int(n_neighbors))
 
     def _resolved(self, name: str) -> Any:

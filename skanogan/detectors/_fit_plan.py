@@ -10,7 +10,7 @@ from torch import Tensor
 from skanogan._data.support import SHARE
 from skanogan._training.run import TrainingPlan
 
-__all__ = ["FitPlan", "neighbors_for", "share_of_support"]
+__all__ = ["FitPlan", "share_of_support"]
 
 
 @dataclass(frozen=True)
@@ -56,14 +56,3 @@ def share_of_support(detector: Any, has_labels: bool) -> float | str:
     if detector.contamination != "auto":
         return min(SHARE, 1 - float(detector.contamination))
     return "auto" if detector.image_shape_ is None else 1.0
-
-
-def neighbors_for(detector: Any) -> int:
-    """What "auto" neighbours are: few for normal rows, many among unlabelled rows.
-
-    An anomaly that was not left out has neighbours of its kind. Mean AUROC of
-    OCGANDetector on 22 tables with 1, 3 and 10: unlabelled .800, .807, .813 (20:
-    .814), and with normal training rows .901, .899, .897.
-    """
-    share = share_of_support(detector, has_labels=False)
-    return 1 if share in ("auto", 1.0) else 20

@@ -139,8 +139,8 @@ class OCGANDetector(BaseDetector):
     n_neighbors : int or "auto", default="auto"
         Number of nearest training rows whose mean distance makes half of the score. The
         nearest of them may be the closest normal row. The fitted model then holds up to
-        10,000 training rows. "auto" is 1 (20 where a share of the rows is left
-        out as possible anomalies), or 0 for large images and for published scores.
+        10,000 training rows. "auto" is 1, or 0 for large images and for published
+        scores. Take 20 for unlabelled rows with anomalies among them.
     shrinkage : float or "auto", default="auto"
         Share of the mean variance added to every direction before whitening. "auto" is
         0.1 for images, which have many similar features, and 0.001 for tables.

@@ -252,3 +252,70 @@ def test_changed_data_have_another_digest(table):
 def test_bad_arguments_are_refused_with_a_reason(data, options, message):
     with pytest.raises(UsageError, match=message):
         load_tasks(data, **options)
+
+
+# Unlabelled rows -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("source", ["wine", "digits"])
+def test_unlabelled_rows_are_fitted_and_scored_with_a_tenth_of_others(source):
+    task = load_tasks(source, protocol="unlabelled")[0]
+    X_train, X_test, y_test = task.split(0)
+    np.testing.assert_array_equal(X_train, X_test)
+    assert np.mean(y_test == -1) == pytest.approx(0.1, abs=0.01)
+    if X_train.ndim == 2:
+        np.testing.assert_allclose(X_train.mean(0), 0, atol=1e-9)
+
+
+def test_a_table_with_two_labels_is_taken_as_it_is(tmp_path):
+    X, y = np.arange(40.0).reshape(20, 2), np.arange(20) % 4 == 0
+    np.savez(tmp_path / "all.npz", X=X, y=y.astype(int))
+    (task,) = load_tasks(str(tmp_path / "all.npz"), protocol="unlabelled")
+    X_train, _, y_test = task.split(0)
+    assert len(X_train) == 20
+    assert np.sum(y_test == -1) == 5
+
+
+def test_a_limit_bounds_unlabelled_rows():
+    task = load_tasks("wine", protocol="unlabelled", limit=30)[0]
+    assert len(task.split(0).X_train) == 30
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("source", ["breast_cancer", "digits"])
+def test_contamination_puts_untested_anomalies_among_the_training_rows(source, seed):
+    clean = load_tasks(source)[0].split(seed)
+    mixed = load_tasks(source, contamination=0.1)[0].split(seed)
+    added = len(mixed.X_train) - len(clean.X_train)
+    assert added / len(mixed.X_train) == pytest.approx(0.1, abs=0.01)
+    assert np.sum(mixed.y_test == 1) == np.sum(clean.y_test == 1)
+    assert np.sum(mixed.y_test == -1) == np.sum(clean.y_test == -1) - added
+    assert not row_set(mixed.X_train) & row_set(mixed.X_test)
+
+
+def test_contamination_takes_at_most_half_of_the_anomalies():
+    clean, mixed = (load_tasks("wine", contamination=c)[0].split(0) for c in (0, 0.49))
+    n_anomalies = np.sum(clean.y_test == -1)
+    assert np.sum(mixed.y_test == -1) >= n_anomalies / 2
+
+
+def test_contamination_of_the_official_training_part_leaves_all_test_rows(images):
+    clean, mixed = (
+        load_tasks(str(images), classes=["1"], contamination=c)[0].split(0)
+        for c in (0, 0.2)
+    )
+    assert len(mixed.X_train) > len(clean.X_train)
+    np.testing.assert_array_equal(np.sort(mixed.y_test), np.sort(clean.y_test))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"contamination": 0.5}, "contamination is 0.5"),
+        ({"contamination": -0.1}, "contamination is -0.1"),
+        ({"contamination": 0.1, "protocol": "unlabelled"}, "takes the rows as they"),
+    ],
+)
+def test_another_contamination_is_refused(arguments, message):
+    with pytest.raises(UsageError, match=message):
+        load_tasks("wine", **arguments)

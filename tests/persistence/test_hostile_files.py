@@ -360,7 +360,7 @@ FORGED = {
         "not a value",
     ),
     "network as an attribute": (attribute(offset_={"network": "x"}), "not a value"),
-    "detector as an attribute": (itself("attributes", "offset_"), "0 members"),
+    "detector as an attribute": (itself("attributes", "offset_"), "is missing"),
     "tensor for the threshold": (
         attribute(offset_={"tensor": "members.0.latents"}),
         "offset_",
@@ -651,11 +651,11 @@ FORGED_WRAPPERS = {
         lambda _, tensors: [tensors.pop(k) for k in list(tensors) if "latents" in k],
         "latents",
     ),
-    "tensors of no detector": (moved("estimator_/", "estimator/"), "0 members, not 1"),
-    "tensors of an unknown detector": (moved("estimator_/", "x/"), "0 members, not 1"),
+    "tensors of no detector": (moved("estimator_/", "estimator/"), "is missing"),
+    "tensors of an unknown detector": (moved("estimator_/", "x/"), "is missing"),
     "tensors at the level above": (
         moved("estimator_/estimator_/", "estimator_/"),
-        "0 members, not 1",
+        "is missing",
     ),
     "tensor too many": (
         lambda _, tensors: tensors.update({"x": torch.ones(1)}),

@@ -33,14 +33,14 @@ OTHER_SCORING = {
     "step_size": 0.5,
     "discrimination_weight": 0.7,
     "shrinkage": 0.5,
-    "contamination": 0.2,
     "scoring_dtype": "float32",
     "verbose": 1,
 }
 
 BASE_PARAMETERS = {
     *("image_shape", "validation_fraction", "random_state", "device", "warm_start"),
-    *("memory", "checkpoint", "contamination", "scoring_dtype", "verbose"),
+    *("memory", "checkpoint", "contamination", "support_fraction"),
+    *("scoring_dtype", "verbose"),
 }
 """Parameters that `BaseDetector` declares to be without effect on the weights."""
 
@@ -54,6 +54,7 @@ OTHER_TRAINING = {
     "batch_size": 13,
     "random_state": 1,
     "validation_fraction": 0.4,
+    "support_fraction": 0.9,
     "encoder_max_iter": 7,
     "encoder_learning_rate": 1e-2,
     "feature_weight": 3.0,
