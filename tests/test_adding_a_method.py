@@ -89,7 +89,7 @@ def test_the_method_passes_the_checks_of_scikit_learn(vae):
 
 def test_the_method_passes_our_checks_on_images(vae):
     cheap = vae(image_shape=(8, 8), random_state=0, **CHEAP)
-    optional = {"n_estimators", "n_neighbors"}
+    optional = {"n_estimators", "n_neighbors", "support_fraction"}
     assert set(vae._parameter_constraints) == set(cheap.get_params()) | optional
     for detector, check in detector_checks(cheap):
         check(detector)

@@ -156,7 +156,7 @@ class BaseDetector(
     n_neighbors: int | str = 0
     batch_size: int | str
     contamination: float | str
-    support_fraction: float | str = "auto"
+    support_fraction: float | str = 1
     validation_fraction: float | str
     random_state: Any
     device: str | torch.device

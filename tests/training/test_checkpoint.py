@@ -187,7 +187,7 @@ def test_a_fit_with_other_parameters_of_scoring_resumes_from_the_file(
 ):
     make_detector(checkpoint=tmp_path / "fit").fit(blob)
     interrupt_after(AnoGANDetector, 0)
-    changed = {"n_steps": 3, "contamination": 0.2}
+    changed = {"n_steps": 3, "shrinkage": 0.2}
     detector = make_detector(checkpoint=tmp_path / "fit", **changed).fit(blob)
     assert detector.n_iter_ == 10
 
