@@ -4,6 +4,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 __all__ = [
     "BatchSizeWarning",
+    "CalibrationWarning",
     "CheckpointError",
     "CollapseWarning",
     "DeviceFallbackWarning",
@@ -44,6 +45,14 @@ class BatchSizeWarning(UserWarning):
 
     Cause: few rows, some of which are held out. Every batch then holds all rows.
     Cure: set ``batch_size="auto"`` or a smaller value.
+    """
+
+
+class CalibrationWarning(UserWarning):
+    """Too few held-out rows to calibrate the threshold of ``contamination="auto"``.
+
+    Cause: few normal rows. The rate of false alarms may then be far from 5 %. Cure:
+    pass more normal rows, or set `contamination` to a float.
     """
 
 

@@ -30,7 +30,7 @@ from skanogan._runtime.compatibility import (
 )
 from skanogan.detectors._image_methods import ImageMethodsMixin
 from skanogan.detectors._rollback import as_before_on_failure
-from skanogan.detectors._thresholds import threshold
+from skanogan.detectors._thresholds import threshold, warn_of_few_scores
 from skanogan.detectors._wrapping import ANY_DETECTOR
 
 __all__ = ["PatchDetector"]
@@ -77,7 +77,7 @@ class PatchDetector(ImageMethodsMixin, SaveMixin, MetaEstimatorMixin, BaseEstima
         The `kind` that is passed to `anomaly_map` of the detector.
     validation_fraction : float or "auto", default="auto"
         Share of the normal images that is held out of training and calibrates the
-        threshold. "auto" is a tenth, or up to a fifth if a tenth is fewer than 20.
+        threshold. "auto" is a tenth, or up to a quarter if a tenth is fewer than 60.
     contamination : "auto" or float, default="auto"
         "auto" sets the threshold so that 5 % of new normal images fall below it, as
         measured on the held-out images. With a float in (0, 0.5] no image is held out,
@@ -277,6 +277,8 @@ class PatchDetector(ImageMethodsMixin, SaveMixin, MetaEstimatorMixin, BaseEstima
         seed = int(rng.randint(np.iinfo(np.int32).max))
         size = held_out_size(len(normal), self.validation_fraction) if calibrates else 0
         kept, held_out = map(np.sort, hold_out(normal, size, rng))
+        if calibrates:
+            warn_of_few_scores(size, "images")
 
         first = read_image(images[kept[0]], f"images[{kept[0]}]")
         self.n_channels_, self.dtype_ = n_channels_of(first), first.dtype

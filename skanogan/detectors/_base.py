@@ -39,7 +39,11 @@ from skanogan.detectors._network_parameters import is_large, resolve_shrinkage
 from skanogan.detectors._pickling import PicklingMixin
 from skanogan.detectors._rollback import as_before_on_failure
 from skanogan.detectors._row_methods import RowMethodsMixin
-from skanogan.detectors._thresholds import ThresholdMixin, threshold
+from skanogan.detectors._thresholds import (
+    ThresholdMixin,
+    threshold,
+    warn_of_few_scores,
+)
 from skanogan.exceptions import (
     BatchSizeWarning,
     CollapseWarning,
@@ -287,6 +291,8 @@ class BaseDetector(
         if is_warm:
             continue_from(self.model_, model)
         calibrates = self.contamination == "auto"
+        if calibrates:
+            warn_of_few_scores(len(parts.held_out), "rows")
         return FitPlan(
             values=values,
             calibration_rows=np.sort(parts.held_out) if calibrates else normal,

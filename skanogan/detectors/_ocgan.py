@@ -155,8 +155,8 @@ class OCGANDetector(BaseDetector):
         all others are left out. The guide to unlabelled rows has figures.
     validation_fraction : float or "auto", default="auto"
         Share of the normal rows held out to select the state that is kept and to
-        calibrate the threshold. "auto" is a tenth, or up to a fifth where a tenth is
-        fewer than 20 rows, and at most 10,000 rows.
+        calibrate the threshold. "auto" is a tenth, or up to a quarter where a tenth is
+        fewer than 60 rows, and at most 10,000 rows.
     random_state : int, RandomState instance or None, default=None
         With an int, the same data give the same scores, to the bit, on one machine.
     device : str or torch.device, default="auto"

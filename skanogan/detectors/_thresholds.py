@@ -8,15 +8,23 @@ import numpy as np
 from scipy import stats
 from sklearn.base import OutlierMixin
 
+from skanogan._runtime.user_warnings import warn
+from skanogan.exceptions import CalibrationWarning
+
 __all__ = [
     "FALSE_ALARM_RATE",
     "ThresholdMixin",
     "score_at_false_alarm_rate",
     "threshold",
+    "warn_of_few_scores",
 ]
 
 FALSE_ALARM_RATE = 0.05
 """The rate on new normal rows and images that ``contamination="auto"`` aims at."""
+
+
+FEWEST_SCORES = math.ceil(1 / FALSE_ALARM_RATE) - 1
+"""With fewer scores, the rate lies outside of the scores that were seen."""
 
 
 class ThresholdMixin(OutlierMixin):
@@ -110,3 +118,16 @@ def score_at_false_alarm_rate(scores: np.ndarray, rate: float) -> float:
     spread = values.std(ddof=1) * math.sqrt(1 + 1 / n)
     bound = float(values.mean() + stats.t.ppf(1 - rate, n - 1) * spread)
     return -math.exp(min(bound, 700.0)) if logarithmic else -bound
+
+
+def warn_of_few_scores(n_scores: int, what: str) -> None:
+    """Warn if the threshold of "auto" rests on few held-out rows or images."""
+    if n_scores < FEWEST_SCORES:
+        warn(
+            f"The threshold rests on {n_scores} held-out normal {what}, and "
+            f"{FEWEST_SCORES} are needed to see a rate of {FALSE_ALARM_RATE:.0%}. "
+            "predict may call far more or fewer new normal ones anomalies. Fit at "
+            f"least {4 * FEWEST_SCORES} normal {what}, set contamination to a float, or "
+            "set offset_ yourself.",
+            CalibrationWarning,
+        )
