@@ -23,6 +23,7 @@ from skanogan._data.blending import blend, pool
 from skanogan._data.patches import Patched, covered, grid
 from skanogan.conformal import ConformalDetector
 from skanogan.detectors._thresholds import score_at_false_alarm_rate
+from skanogan.exceptions import CalibrationWarning
 from skanogan.image import PatchDetector
 from skanogan.metrics import outlier_roc_auc_scorer
 from skanogan.model_selection import NoveltyKFold
@@ -820,11 +821,16 @@ def test_the_threshold_comes_from_images_that_were_not_learned_from():
     detector = small(Flat()).fit(images)
     learned = np.unique(detector.estimator_.seen_)
     held_out = np.setdiff1d(np.arange(40), learned)
-    assert len(held_out) == 8
+    assert len(held_out) == 10
     scores = detector.score_samples(images[held_out])
     assert detector.offset_ == score_at_false_alarm_rate(scores, 0.05)
     more = small(Flat(), validation_fraction=0.5).fit(images)
     assert len(np.unique(more.estimator_.seen_)) == 20
+
+
+def test_too_few_held_out_images_cause_a_warning():
+    with pytest.warns(CalibrationWarning, match="on 10 held-out normal images"):
+        small(Flat()).fit(noise(40))
 
 
 def test_a_float_contamination_is_a_share_of_the_training_images():

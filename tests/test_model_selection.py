@@ -469,7 +469,8 @@ def test_a_pipeline_with_a_detector_of_this_package_can_be_the_estimator(blobs):
     detector = AnoGANDetector(max_iter=60, hidden_layer_sizes=(16,), random_state=0)
     pipeline = make_pipeline(StandardScaler(), detector)
     classifier = NoveltyClassifier(pipeline).fit(X, y)
-    expected = make_pipeline(StandardScaler(), clone(detector)).fit(X[y == 1])
+    expected = make_pipeline(StandardScaler(), clone(detector))
+    expected.fit(X[y == 1], y[y == 1])
     assert np.array_equal(classifier.predict(X), expected.predict(X))
     assert np.array_equal(
         classifier.decision_function(X), expected.decision_function(X)

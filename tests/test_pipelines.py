@@ -146,7 +146,7 @@ def test_a_bag_of_seeds_decides_by_the_mean_of_its_members(member, table):
     seeds = [e.estimator.random_state for e in ensemble.estimators_]
     assert len(set(seeds)) == 3
     alone = [
-        clone(member.estimator).set_params(random_state=seed).fit(X[y == 1])
+        clone(member.estimator).set_params(random_state=seed).fit(X, y)
         for seed in seeds
     ]
     mean = np.mean([detector.decision_function(X) for detector in alone], axis=0)

@@ -127,7 +127,7 @@ def warn_of_few_scores(n_scores: int, what: str) -> None:
             f"The threshold rests on {n_scores} held-out normal {what}, and "
             f"{FEWEST_SCORES} are needed to see a rate of {FALSE_ALARM_RATE:.0%}. "
             "predict may call far more or fewer new normal ones anomalies. Fit at "
-            f"least {4 * FEWEST_SCORES} normal {what}, set contamination to a float, or "
-            "set offset_ yourself.",
+            f"least {4 * FEWEST_SCORES} normal {what}, set contamination to a float, "
+            "or set offset_ yourself.",
             CalibrationWarning,
         )

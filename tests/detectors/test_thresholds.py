@@ -1,12 +1,14 @@
 """Thresholds: the false alarm rate that they keep, and the rows that they rest on."""
 
 import functools
+import warnings
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from skanogan.detectors._thresholds import FALSE_ALARM_RATE, score_at_false_alarm_rate
+from skanogan.exceptions import CalibrationWarning
 from skanogan.models import AnoGAN
 
 N_SIMULATIONS = 2000
@@ -108,6 +110,20 @@ def test_a_float_flags_that_share_of_the_rows_passed_to_fit(make_detector, share
     detector = make_detector(contamination=share).fit(X)
     assert (detector.predict(X) == -1).sum() == 200 * share
     assert detector.offset_ == np.percentile(detector.score_samples(X), 100 * share)
+
+
+@pytest.mark.parametrize(("n_rows", "warns"), [(60, True), (76, False)])
+def test_too_few_held_out_rows_cause_a_warning(make_detector, n_rows, warns):
+    X = np.random.RandomState(0).normal(size=(n_rows, 3))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        make_detector().fit(X)
+        make_detector(contamination=0.1).fit(X)
+    found = [w for w in caught if w.category is CalibrationWarning]
+    assert len(found) == warns
+    if warns:
+        assert "15 held-out normal rows, and 19 are needed" in str(found[0].message)
+        assert found[0].filename == __file__
 
 
 def test_contamination_changes_only_the_threshold_of_rows_that_all_stay(
