@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from skanogan.base import BaseDetector
-from skanogan.exceptions import BatchSizeWarning, DivergenceWarning
+from skanogan.exceptions import BatchSizeWarning, CalibrationWarning, DivergenceWarning
 from skanogan.utils._check_parts import (
     ROW_METHODS,
     assert_equal,
@@ -144,6 +144,7 @@ def check_small_batches(name: str, detector: BaseDetector) -> None:
             warnings.simplefilter("ignore", ConvergenceWarning)
             warnings.simplefilter("error", DivergenceWarning)
             warnings.simplefilter("ignore", BatchSizeWarning)
+            warnings.simplefilter("ignore", CalibrationWarning)
             fitted = fit_copy(detector, X[:n], batch_size=batch_size)
         scores = fitted.score_samples(X)
         assert np.isfinite([*scores, fitted.offset_]).all(), (
