@@ -129,7 +129,7 @@ def test_a_discriminator_that_does_not_win_causes_no_warning(
 
 def test_a_batch_larger_than_the_training_rows_causes_a_warning(make_detector, blob):
     with pytest.warns(
-        BatchSizeWarning, match="batch_size=73 is larger than the 64 rows to train on"
+        BatchSizeWarning, match="batch_size=73 is larger than the 60 rows to train on"
     ) as caught:
         make_detector(batch_size=73).fit(blob)
     assert caught[0].filename == __file__
