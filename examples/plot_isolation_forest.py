@@ -87,5 +87,5 @@ plt.show()
 # `predict`. The default thresholds of IsolationForest and LocalOutlierFactor are
 # constants; here their false alarms are far above or below 5 %. The threshold of
 # `AnoGANDetector` is calibrated on normal rows that are held out of training. It aims
-# at 5 % (the grey line), and with 20 held-out rows, as here, it meets this only
-# roughly.
+# at 5 % (the grey line), and with the few held-out rows of these tables it meets this
+# only roughly.
