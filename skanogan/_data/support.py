@@ -77,8 +77,8 @@ def supported(
     of_rows[distance.sample] = distance.of_sample
     near = of_rows <= distance.limit
     if fraction != "auto":
-        order = of_rows.argsort(stable=True)
-        near = torch.zeros_like(near).index_fill(0, order[: _count(share, rows)], True)
+        least = _least(of_rows, _count(share, len(rows)))
+        near = torch.zeros_like(near).index_fill(0, least, True)
     near_others = of_held_out <= distance.limit
     near_others[of_held_out.argmin()] = True
     return replace(
@@ -108,7 +108,7 @@ class _Distance:
             partial(mlp_discriminator, (scaled.shape[1],), SIZES),
             torch.Generator().manual_seed(int(rng.randint(np.iinfo(np.int32).max))),
         ).double()
-        n_chosen = _count(share, positions)
+        n_chosen = _count(share, len(positions))
         chosen = self._concentrated(scaled, n_chosen)
         spread = scaled[chosen].std(0, correction=0)
         flattened = (spread > 0) & (spread < FLATTENED)
@@ -188,5 +188,5 @@ def _least(distances: Tensor, n: int) -> Tensor:
     return distances.argsort(stable=True)[:n].sort().values
 
 
-def _count(share: float, rows: Rows | np.ndarray) -> int:
-    return min(len(rows), max(2, int(np.ceil(share * len(rows)))))
+def _count(share: float, n: int) -> int:
+    return min(n, max(2, int(np.ceil(share * n))))

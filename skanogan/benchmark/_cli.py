@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from skanogan.benchmark._detectors import find_detectors
+from skanogan.benchmark._detectors import ROBUST, as_text, find_detectors
 from skanogan.benchmark._report import (
     detector_table,
     summarise,
@@ -28,8 +28,7 @@ __all__ = ["main"]
 _MOST_FAILURES_SHOWN = 5
 
 _UNLABELLED = (
-    "AnoGANDetector(support_fraction=0.75, n_neighbors=20),"
-    "OCGANDetector(support_fraction=0.75, n_neighbors=20),"
+    f"AnoGANDetector({as_text(ROBUST)}),OCGANDetector({as_text(ROBUST)}),"
     "IsolationForest,LocalOutlierFactor,KNNDistance,MahalanobisDistance,"
     "sklearn.covariance.EllipticEnvelope(random_state=0)"
 )

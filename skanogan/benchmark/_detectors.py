@@ -9,7 +9,14 @@ from typing import Any
 
 from skanogan.benchmark._sources import UsageError
 
-__all__ = ["BASELINES", "DetectorSpec", "find_detectors", "split_names"]
+__all__ = [
+    "BASELINES",
+    "ROBUST",
+    "DetectorSpec",
+    "as_text",
+    "find_detectors",
+    "split_names",
+]
 
 BASELINES: dict[str, tuple[str, dict[str, Any]]] = {
     "IsolationForest": ("sklearn.ensemble:IsolationForest", {}),
@@ -28,8 +35,8 @@ GROUPS = ("package", "untrained", "baselines")
 ROBUST = {"support_fraction": 0.75, "n_neighbors": 20}
 """Parameters for unlabelled rows."""
 
-BUDGETS = ("max_iter", "encoder_max_iter")
-"""Parameters that are 0 in a detector that is not trained."""
+UNTRAINED = {"max_iter": 0, "encoder_max_iter": 0}
+"""Parameters of a detector that is not trained."""
 
 _NAME = re.compile(r"(?P<path>[A-Za-z_][\w.]*(?::\w+)?)\s*(?P<arguments>\(.*\))?", re.S)
 
@@ -121,9 +128,9 @@ def _expanded(text: str) -> list[DetectorSpec]:
     if text == "package":
         return [DetectorSpec(name, path) for name, path in _package_paths().items()]
     if text == "untrained":
-        return [_untrained(name, path) for name, path in _package_paths().items()]
+        return [_changed(*known, UNTRAINED) for known in _package_paths().items()]
     if text == "robust":
-        return [_robust(name, path) for name, path in _package_paths().items()]
+        return [_changed(*known, ROBUST) for known in _package_paths().items()]
     if text == "baselines":
         return [DetectorSpec(name, *known) for name, known in BASELINES.items()]
     match = _NAME.fullmatch(text)
@@ -154,20 +161,16 @@ def _package_paths() -> dict[str, str]:
     return {name: f"skanogan:{name}" for name, _ in all_detectors()}
 
 
-def _untrained(name: str, path: str) -> DetectorSpec:
-    """The detector with its networks as they are made."""
+def _changed(name: str, path: str, values: dict[str, Any]) -> DetectorSpec:
+    """The detector with other values for those of these parameters that it has."""
     known = _parameters(DetectorSpec(name, path).make(), deep=False)
-    arguments = {key: 0 for key in BUDGETS if key in known}
-    text = ", ".join(f"{key}=0" for key in arguments)
-    return DetectorSpec(f"{name}({text})", path, arguments)
+    arguments = {key: value for key, value in values.items() if key in known}
+    return DetectorSpec(f"{name}({as_text(arguments)})", path, arguments)
 
 
-def _robust(name: str, path: str) -> DetectorSpec:
-    """The detector as it is set for unlabelled rows."""
-    known = _parameters(DetectorSpec(name, path).make(), deep=False)
-    arguments = {key: value for key, value in ROBUST.items() if key in known}
-    text = ", ".join(f"{key}={value}" for key, value in arguments.items())
-    return DetectorSpec(f"{name}({text})" if text else name, path, arguments)
+def as_text(arguments: dict[str, Any]) -> str:
+    """Write arguments as they stand in the name of a detector."""
+    return ", ".join(f"{key}={value!r}" for key, value in arguments.items())
 
 
 def _literal_arguments(text: str, arguments: str | None) -> dict[str, Any]:
