@@ -1,48 +1,50 @@
-"""How a fitted detector is pickled: from any device, to any machine."""
+"""How a fitted estimator is pickled: from any device, to any machine."""
 
 import copy
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
 from skanogan._runtime.device import resolve_device
 from skanogan._runtime.user_warnings import warn
 from skanogan.exceptions import DeviceFallbackWarning
-from skanogan.models import Ensemble
 
 __all__ = ["PicklingMixin"]
 
 
 class PicklingMixin:
-    """A pickle holds the model on the CPU. It is opened on `device`, if that is there.
+    """A pickle holds the networks on the CPU, and opens them on `device`, if it can.
 
-    Stands before scikit-learn's `BaseEstimator`, which adds the version.
+    Stands before scikit-learn's `BaseEstimator`, which adds the version. `_on_device`
+    is the name of the attribute with the networks.
     """
 
-    model_: Ensemble
+    _on_device: ClassVar[str] = "model_"
     device: str | torch.device
     device_: torch.device
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()  # type: ignore[assignment]
-        if "model_" in state and self.device_.type != "cpu":
-            state = {**state, "model_": copy.deepcopy(self.model_).cpu()}
+        name = self._on_device
+        if name in state and self.device_.type != "cpu":
+            state = {**state, name: copy.deepcopy(state[name]).cpu()}
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[misc]
-        if not hasattr(self, "model_"):
+        networks = getattr(self, self._on_device, None)
+        if networks is None:
             return
         try:
             device = resolve_device(self.device)
         except ValueError as error:
             device = torch.device("cpu")
             warn(
-                f'The detector was opened on the CPU: {error} Set device="auto" before '
-                "saving to avoid this warning.",
+                f"{type(self).__name__} was opened on the CPU: {error} Set "
+                'device="auto" before saving to avoid this warning.',
                 DeviceFallbackWarning,
             )
         if device.type == "mps":
-            self.model_.float()
-        self.model_.to(device)
+            networks.float()
+        networks.to(device)
         self.device_ = device
