@@ -334,7 +334,7 @@ def test_wrong_use_says_what_to_do(parameters, images, message):
 
 
 def test_a_network_that_is_no_module_is_refused():
-    with pytest.raises(ValueError, match="'network' parameter .* must be an instance"):
+    with pytest.raises(ValueError, match=r"'network' parameter .* must be an instance"):
         NetworkFeatures("resnet18").fit(COLOUR)
 
 
