@@ -11,6 +11,7 @@ __all__ = [
     "DiscriminatorWinsWarning",
     "DivergenceError",
     "DivergenceWarning",
+    "ImageFileWarning",
     "ImageShapeWarning",
     "ModelFileError",
     "ModelVersionWarning",
@@ -30,6 +31,14 @@ class DiscriminatorWinsWarning(ConvergenceWarning):
 
     Cause: few rows, or a learning rate that is too high. The generator then learns
     little. Cure: set ``gradient_penalty=1``, lower `learning_rate`, or add rows.
+    """
+
+
+class ImageFileWarning(UserWarning):
+    """Files of images have an alpha channel, or cannot be read and are left out.
+
+    Cause: pictures were saved with a constant alpha channel, which is left out, or
+    files are damaged and ``unreadable="skip"``. Cure: save them again, without alpha.
     """
 
 

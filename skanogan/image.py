@@ -9,12 +9,14 @@ import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
 from sklearn.utils import Tags, check_random_state, get_tags, metadata_routing
 
+from skanogan._data.image_files import FileReader
 from skanogan._data.images import (
     Masks,
     as_images,
     as_masks,
     mask_at,
     n_channels_of,
+    only_readable,
     read_image,
 )
 from skanogan._data.labels import normal_rows
@@ -82,6 +84,10 @@ class PatchDetector(ImageMethodsMixin, SaveMixin, MetaEstimatorMixin, BaseEstima
         "auto" sets the threshold so that 5 % of new normal images fall below it, as
         measured on the held-out images. With a float in (0, 0.5] no image is held out,
         and this share of the training images falls below the threshold.
+    unreadable : {"raise", "skip"}, default="raise"
+        What `fit` does with files that cannot be read: it raises an error, or leaves
+        out these images with one warning. With "skip", `fit` reads each file twice.
+        Methods that score always raise.
     random_state : int, RandomState instance or None, default=None
         Seed of the held-out images and of the patches. The estimator has its own. With
         an int, the patches of an image depend on the image alone.
@@ -111,11 +117,16 @@ class PatchDetector(ImageMethodsMixin, SaveMixin, MetaEstimatorMixin, BaseEstima
 
     Notes
     -----
-    Images are one array (n, H, W) or (n, H, W, C), which may be mapped from disk, or a
-    list of arrays or paths. They may have any sizes from `patch_size` up. ``.npy``
-    files are mapped. Other files are read by Pillow, one at a time, with the pixel
-    values as they are stored. Patches keep the dtype of the images: uint8 stays uint8.
+    Images are one array (n, H, W) or (n, H, W, C), which may be mapped from disk, a
+    list of arrays or paths, or the path of a folder. They may have any sizes from
+    `patch_size` up. Patches keep the dtype of the images: uint8 stays uint8.
     (H, W, 1) is the same as (H, W).
+
+    The images of a folder are its files with a suffix such as ``.png``, sorted by name.
+    Hidden files and folders inside it are left out. ``.npy`` files are mapped. Other
+    files are read by Pillow, one at a time, turned upright by their EXIF orientation,
+    and converted to RGB if they have a palette or CMYK. A constant alpha channel is
+    left out with a warning. An alpha channel that varies is refused.
 
     Masks say which part of each image counts. A mask has shape (H, W). Pixels that are
     not 0 are inside. `masks` is an array, or a list of arrays, paths and None (the
@@ -179,6 +190,7 @@ class PatchDetector(ImageMethodsMixin, SaveMixin, MetaEstimatorMixin, BaseEstima
             StrOptions({"auto"}),
             Interval(Real, 0, 0.5, closed="right"),
         ],
+        "unreadable": [StrOptions({"raise", "skip"})],
         "random_state": ["random_state"],
     }
 
@@ -202,6 +214,7 @@ class PatchDetector(ImageMethodsMixin, SaveMixin, MetaEstimatorMixin, BaseEstima
         map_kind: str = "residual",
         validation_fraction: "float | str" = "auto",
         contamination: "float | str" = "auto",
+        unreadable: str = "raise",
         random_state: Any = None,
     ) -> None:
         self.estimator = estimator
@@ -214,6 +227,7 @@ class PatchDetector(ImageMethodsMixin, SaveMixin, MetaEstimatorMixin, BaseEstima
         self.map_kind = map_kind
         self.validation_fraction = validation_fraction
         self.contamination = contamination
+        self.unreadable = unreadable
         self.random_state = random_state
 
     # Fit ----------------------------------------------------------------------
@@ -226,8 +240,8 @@ class PatchDetector(ImageMethodsMixin, SaveMixin, MetaEstimatorMixin, BaseEstima
 
         Parameters
         ----------
-        images : array-like of shape (n, H, W) or (n, H, W, C), or list of arrays or \
-                paths
+        images : array-like of shape (n, H, W) or (n, H, W, C), list of arrays or \
+                paths, or path of a folder
             Images of one dtype (or floats of any length) and one number of channels.
         y : array-like of shape (n,), default=None
             1 for normal images, -1 for anomalies, which are left out of the fit.
@@ -243,8 +257,8 @@ class PatchDetector(ImageMethodsMixin, SaveMixin, MetaEstimatorMixin, BaseEstima
         ------
         ValueError
             If images are smaller than a patch, differ in dtype or channels, or have
-            pixels that are not finite, if masks do not fit the images, or if there are
-            too few normal images.
+            pixels that are not finite, if masks do not fit the images, if a file cannot
+            be read, or if there are too few normal images.
         """
         with as_before_on_failure(self):
             return self._fit(as_images(images), y, masks)
@@ -261,7 +275,11 @@ class PatchDetector(ImageMethodsMixin, SaveMixin, MetaEstimatorMixin, BaseEstima
         self.masks_ = masks if callable(masks) else None
         self._asks_for_masks = masks is not None and not callable(masks)
 
+        reader = FileReader()
         normal = normal_rows(y, len(images))
+        if self.unreadable == "skip":
+            # Before the split, so that the share of held-out images is right.
+            normal = only_readable(images, masks, normal, reader)
         calibrates = self.contamination == "auto"
         if len(normal) < 1 + calibrates:
             raise ValueError(
@@ -280,10 +298,13 @@ class PatchDetector(ImageMethodsMixin, SaveMixin, MetaEstimatorMixin, BaseEstima
         if calibrates:
             warn_of_few_scores(size, "images")
 
-        first = read_image(images[kept[0]], f"images[{kept[0]}]")
+        first = read_image(images[kept[0]], f"images[{kept[0]}]", reader)
         self.n_channels_, self.dtype_ = n_channels_of(first), first.dtype
         patches = draw_patches(
-            (self._patched(images[i], mask_at(masks, i), f"images[{i}]") for i in kept),
+            (
+                self._patched(images[i], mask_at(masks, i), f"images[{i}]", reader)
+                for i in kept
+            ),
             len(kept),
             self.patches_per_image,
             self.min_coverage,
@@ -292,7 +313,8 @@ class PatchDetector(ImageMethodsMixin, SaveMixin, MetaEstimatorMixin, BaseEstima
         self.n_patches_ = len(patches)
         self._takes_images = get_tags(self.estimator).input_tags.three_d_array
         self.estimator_ = clone(self.estimator).fit(self._as_rows(patches), None)
-        scores = self._scores(images, masks, held_out if calibrates else kept)
+        scored = held_out if calibrates else kept
+        scores = self._scores(images, masks, scored, reader)
         self.offset_ = threshold(scores, self.contamination)
         return self
 

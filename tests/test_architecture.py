@@ -161,6 +161,7 @@ def test_displays_know_detectors_by_their_public_names(path):
         "skanogan.inspection",
         "skanogan._runtime.compatibility",
         "skanogan._data.labels",
+        "skanogan._data.image",
     )
     assert all(module.startswith(own) for module in inside)
 

@@ -23,7 +23,7 @@ from skanogan._data.blending import blend, pool
 from skanogan._data.patches import Patched, covered, grid
 from skanogan.conformal import ConformalDetector
 from skanogan.detectors._thresholds import score_at_false_alarm_rate
-from skanogan.exceptions import CalibrationWarning
+from skanogan.exceptions import CalibrationWarning, ImageFileWarning
 from skanogan.image import PatchDetector
 from skanogan.metrics import outlier_roc_auc_scorer
 from skanogan.model_selection import NoveltyKFold
@@ -491,6 +491,7 @@ def test_paths_of_pictures_are_read_by_pillow(tmp_path, mode):
 
 
 def test_without_pillow_the_error_says_what_to_install(tmp_path, monkeypatch):
+    (tmp_path / "a.png").touch()
     monkeypatch.setitem(sys.modules, "PIL", None)
     needed = r'a\.png needs Pillow: pip install "skanogan\[image\]"'
     with pytest.raises(ImportError, match=needed):
@@ -501,11 +502,139 @@ def test_files_of_several_images_and_of_objects_are_refused(tmp_path):
     image_module = pytest.importorskip("PIL.Image")
     frames = [image_module.fromarray(np.full((9, 9), k, np.uint8)) for k in range(2)]
     frames[0].save(tmp_path / "a.tif", save_all=True, append_images=frames[1:])
-    with pytest.raises(ValueError, match=r"a\.tif holds 2 images"):
+    with pytest.raises(ValueError, match=r"a\.tif\) holds 2 images"):
         small().fit([tmp_path / "a.tif"] * 2)
     np.save(tmp_path / "a.npy", np.array([{}, {}]), allow_pickle=True)
     with pytest.raises(ValueError, match=r"objects"):
         small().fit([tmp_path / "a.npy"] * 2)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder of 12 pictures of different sizes, and a text."""
+    image_module = pytest.importorskip("PIL.Image")
+    rng = np.random.RandomState(0)
+    for i in range(12):
+        stored = rng.randint(0, 256, (8 + i % 3, 9)).astype(np.uint8)
+        image_module.fromarray(stored).save(tmp_path / f"{i:02}.png")
+    (tmp_path / "notes.txt").touch()
+    return tmp_path
+
+
+@pytest.mark.parametrize("as_path", [str, lambda path: path])
+def test_a_folder_is_the_list_of_its_images(folder, as_path):
+    paths = sorted(folder.glob("*.png"))
+    plain = small().fit(paths)
+    detector = small().fit(as_path(folder))
+    assert detector.offset_ == plain.offset_
+    assert np.array_equal(detector.estimator_.seen_, plain.estimator_.seen_)
+    for method in ("score_samples", "decision_function", "predict"):
+        found = getattr(detector, method)(as_path(folder))
+        assert np.array_equal(found, getattr(plain, method)(paths))
+    maps = list(detector.anomaly_maps(as_path(folder)))
+    assert len(maps) == 12
+    for found, expected in zip(maps, plain.anomaly_maps(paths), strict=True):
+        assert np.array_equal(found, expected)
+
+
+def test_labels_and_masks_of_a_folder_are_in_the_order_of_its_files(folder):
+    paths = sorted(folder.glob("*.png"))
+    y = np.array([1, -1] * 6)
+    masks = [None] * 6 + [folder / "00.png"] + [None] * 5
+    detector = small(contamination=0.1).fit(folder, y, masks=masks)
+    plain = small(contamination=0.1).fit(paths[::2], masks=masks[::2])
+    assert np.array_equal(detector.estimator_.seen_, plain.estimator_.seen_)
+    with pytest.raises(ValueError, match="Found 11 masks for 12 images"):
+        small().fit(folder, masks=masks[1:])
+
+
+@pytest.fixture
+def with_alpha(folder):
+    """Paths of the pictures of `folder`, all with an alpha channel of 255."""
+    image_module = pytest.importorskip("PIL.Image")
+    paths = sorted(folder.glob("*.png"))
+    for path in paths:
+        picture = image_module.open(path).convert("LA")
+        picture.save(path)
+    return paths
+
+
+def test_each_call_warns_once_of_alpha_channels(with_alpha):
+    detector = small(contamination=0.1)
+
+    def maps(images):
+        return list(detector.anomaly_maps(images))
+
+    for call in (detector.fit, detector.score_samples, detector.predict, maps):
+        with pytest.warns(ImageFileWarning, match="is 255 everywhere") as caught:
+            call(with_alpha)
+        assert [each.category for each in caught] == [ImageFileWarning]
+        assert caught[0].filename == __file__
+    assert detector.n_channels_ is None
+
+
+def damage(paths):
+    for path in paths:
+        path.write_bytes(path.read_bytes()[:-30])
+
+
+@pytest.mark.parametrize("unreadable", ["raise", "skip"])
+@pytest.mark.parametrize("method", ["score_samples", "predict", "anomaly_maps"])
+def test_files_that_cannot_be_read_are_not_scored(folder, unreadable, method):
+    detector = small(contamination=0.1, unreadable=unreadable).fit(folder)
+    damage([folder / "05.png"])
+    with pytest.raises(ValueError, match=r"images\[5\] \(.*05\.png\) cannot be read"):
+        list(getattr(detector, method)(folder))
+
+
+def test_by_default_a_file_that_cannot_be_read_is_an_error_of_fit(folder):
+    damage([folder / "05.png"])
+    with pytest.raises(ValueError, match=r"images\[5\] \(.*05\.png\) cannot be read"):
+        small().fit(folder)
+
+
+def test_unreadable_files_are_skipped_on_request(folder):
+    paths = sorted(folder.glob("*.png"))
+    damage(paths[3:9:5])
+    detector = small(unreadable="skip")
+    with pytest.warns(ImageFileWarning, match="leaves out 2 of 12 images") as caught:
+        detector.fit(folder)
+    kinds = [each.category for each in caught]
+    assert kinds == [ImageFileWarning, CalibrationWarning]
+    assert caught[0].filename == __file__
+    for i in (3, 8):
+        assert f"images[{i}] ({paths[i]})" in str(caught[0].message)
+    readable = [path for path in paths if path not in paths[3:9:5]]
+    # The split is that of the readable images.
+    plain = small().fit(readable)
+    assert detector.offset_ == plain.offset_
+    assert np.array_equal(detector.estimator_.seen_, plain.estimator_.seen_)
+
+
+def test_masks_stay_with_their_images_if_others_are_skipped(folder):
+    paths = sorted(folder.glob("*.png"))
+    masks = [np.arange(9) < 5 + np.zeros((8 + i % 3, 1)) + i % 4 for i in range(12)]
+    damage(paths[:1])
+    detector = small(unreadable="skip", contamination=0.1)
+    with pytest.warns(ImageFileWarning, match="leaves out 1 of 12 images"):
+        detector.fit(folder, masks=masks)
+    plain = small(contamination=0.1).fit(paths[1:], masks=masks[1:])
+    assert np.array_equal(detector.estimator_.seen_, plain.estimator_.seen_)
+    assert detector.offset_ == plain.offset_
+
+
+def test_too_few_readable_images_are_refused(folder):
+    damage(sorted(folder.glob("*.png"))[1:])
+    with (
+        pytest.warns(ImageFileWarning, match="leaves out 11 of 12 images"),
+        pytest.raises(ValueError, match=r"Found 1 normal image\(s\) while a minimum"),
+    ):
+        small(unreadable="skip").fit(folder)
+
+
+def test_with_readable_files_skip_changes_nothing(folder):
+    plain, detector = small().fit(folder), small(unreadable="skip").fit(folder)
+    assert detector.offset_ == plain.offset_
 
 
 # Masks ------------------------------------------------------------------------
@@ -958,7 +1087,7 @@ def test_it_must_be_fitted(method):
     [
         (np.zeros((12, 16)), r"images has shape \(12, 16\).*put it in a list"),
         (np.zeros((2, 12, 16, 3, 1)), r"images has shape \(2, 12, 16, 3, 1\)"),
-        ("image.png", r"images is one path, 'image.png': put it in a list"),
+        (__file__, r"images is one path, '.*', which is not a folder.* in a list"),
         ([], "images holds 0 images while a minimum of 1"),
         (np.zeros((0, 12, 16)), "images holds 0 images while a minimum of 1"),
         (np.zeros((3, 3, 16)), r"images\[\d\] has shape \(3, 16\), which is smaller"),
@@ -1064,6 +1193,7 @@ def test_too_few_normal_images_are_refused(contamination, n_normal, least):
             'pooling_size=1 is an integer, but pooling="quantile" needs a share',
         ),
         ({"pooling": "median"}, "'pooling' parameter"),
+        ({"unreadable": "ignore"}, "'unreadable' parameter"),
         ({"contamination": 0.6}, "'contamination' parameter"),
         ({"estimator": StandardScaler()}, "'estimator' parameter"),
     ],
@@ -1085,7 +1215,7 @@ def test_new_images_must_be_like_those_of_fit():
             call([np.zeros((9, 9, 3))])
         with pytest.raises(ValueError, match=r"images\[0\] has pixels that are NaN"):
             call([np.full((9, 9), np.nan)])
-    with pytest.raises(ValueError, match="put it in a list"):
+    with pytest.raises(FileNotFoundError, match=r"'image\.npy', which does not exist"):
         detector.anomaly_maps("image.npy")
     with pytest.raises(ValueError, match="image has shape"):
         detector.anomaly_map(np.zeros((2, 2)))

@@ -1,11 +1,19 @@
 """Images and masks as users pass them: arrays, mapped files, and pictures."""
 
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from skanogan._data.image_files import (
+    FileReader,
+    UnreadableImageError,
+    image_files,
+    is_path,
+)
+from skanogan._runtime.user_warnings import warn
+from skanogan.exceptions import ImageFileWarning
 
 __all__ = [
     "Masks",
@@ -15,23 +23,29 @@ __all__ = [
     "mask_at",
     "mask_of",
     "n_channels_of",
+    "only_readable",
     "read_image",
 ]
+
+MOST_NAMED = 3
+"""The number of files that a warning names."""
 
 Masks = Callable[[np.ndarray], Any] | Sequence[Any] | np.ndarray | None
 
 
 def as_images(images: Any) -> Sequence[Any]:
-    """Return a sequence of images or paths, and refuse one image or path alone."""
-    advice = "put it in a list"
-    if isinstance(images, (str, os.PathLike)):
-        raise ValueError(f"images is one path, {str(images)!r}: {advice}.")
+    """Return a sequence of images or paths, and refuse one image alone.
+
+    A path is that of a folder. Its image files are returned, sorted by name.
+    """
+    if is_path(images):
+        return image_files(Path(images))
     n_dim = getattr(images, "ndim", 1)
     if n_dim not in (1, 3, 4):
         raise ValueError(
             f"images has shape {tuple(images.shape)}. It must be (n, H, W), "
-            "(n, H, W, C), or a list of images or paths. If it is one image, "
-            f"{advice}."
+            "(n, H, W, C), or a list of images or paths. If it is one image, put it in "
+            "a list."
         )
     if n_dim == 1:
         images = list(images)
@@ -40,15 +54,14 @@ def as_images(images: Any) -> Sequence[Any]:
     return images
 
 
-def read_image(source: Any, name: str) -> np.ndarray:
+def read_image(source: Any, name: str, reader: FileReader) -> np.ndarray:
     """Read one image, (H, W) or (H, W, C), in its own dtype. (H, W, 1) becomes (H, W).
 
-    A ``.npy`` file is mapped. Other files are read by Pillow, with the pixel values as
-    they are stored. `name` names the image in errors.
+    `name` names the image in errors.
     """
-    if isinstance(source, (str, os.PathLike)):
-        name = f"{name} ({os.fspath(source)})"
-        image = _read_file(Path(source))
+    if is_path(source):
+        image = reader.read(source, name)
+        name = f"{name} ({source})"
     else:
         image = np.asarray(source)
     if image.dtype.kind not in "biuf":
@@ -62,6 +75,40 @@ def read_image(source: Any, name: str) -> np.ndarray:
             f"{name} has shape {image.shape}. It must be (H, W) or (H, W, C)."
         )
     return image
+
+
+def only_readable(
+    images: Sequence[Any], masks: Masks, which: Iterable[int], reader: FileReader
+) -> np.ndarray:
+    """Return the positions of images that can be read, and warn of the others.
+
+    Whether a file is damaged shows only when all of it is read. An image is also left
+    out if the file of its mask cannot be read.
+    """
+    readable, left_out = [], []
+    for i in which:
+        try:
+            for source, name in (
+                (images[i], f"images[{i}]"),
+                (mask_at(masks, i), f"The mask of images[{i}]"),
+            ):
+                if is_path(source):
+                    reader.read(source, name)
+        except (UnreadableImageError, OSError):
+            left_out.append(f"images[{i}] ({source})")
+        else:
+            readable.append(i)
+    if left_out:
+        named = ", ".join(left_out[:MOST_NAMED])
+        n_more = len(left_out) - MOST_NAMED
+        warn(
+            f"fit leaves out {len(left_out)} of {len(left_out) + len(readable)} "
+            f"images, because their files cannot be read: {named}"
+            + (f", and {n_more} more" if n_more > 0 else "")
+            + ". Repair these files or leave them out.",
+            ImageFileWarning,
+        )
+    return np.array(readable, int)
 
 
 def n_channels_of(image: np.ndarray) -> int | None:
@@ -119,13 +166,21 @@ def mask_at(masks: Masks, i: int) -> Any:
     return masks[i]
 
 
-def mask_of(image: np.ndarray, mask: Any, name: str) -> "np.ndarray | None":
-    """Read the mask of one image. Pixels that are not 0 are inside."""
+def mask_of(
+    image: np.ndarray, mask: Any, name: str, reader: FileReader
+) -> "np.ndarray | None":
+    """Read the mask of one image. Pixels that are not 0 are inside.
+
+    In a file in colour, as many programs write masks, black is 0.
+    """
     if callable(mask):
         mask = mask(image)
     if mask is None:
         return None
-    mask = read_image(mask, f"The mask of {name}")
+    in_file = is_path(mask)
+    mask = read_image(mask, f"The mask of {name}", reader)
+    if in_file and mask.ndim == 3:
+        mask = mask.any(-1)
     if mask.shape != image.shape[:2]:
         raise ValueError(
             f"The mask of {name} has shape {mask.shape}, but the image has shape "
@@ -138,25 +193,3 @@ def mask_of(image: np.ndarray, mask: Any, name: str) -> "np.ndarray | None":
             "Leave the image out, or pass None for the whole image."
         )
     return inside
-
-
-def _read_file(path: Path) -> np.ndarray:
-    if path.suffix.lower() == ".npy":
-        stored: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
-        return stored
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise ImportError(
-            f'Reading {path} needs Pillow: pip install "skanogan[image]". Files in '
-            "NumPy's .npy format do not need it."
-        ) from error
-    with Image.open(path) as opened:
-        frames = getattr(opened, "n_frames", 1)
-        if frames > 1:
-            raise ValueError(
-                f"{path} holds {frames} images. A file must hold one. Split the file."
-            )
-        # Indices of a palette are not brightnesses, and neither are single bits.
-        mode = {"P": "RGB", "PA": "RGBA", "1": "L"}.get(opened.mode)
-        return np.array(opened.convert(mode) if mode else opened)

@@ -1,6 +1,5 @@
 """The methods of `PatchDetector` that score and map images."""
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -8,6 +7,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skanogan._data.blending import blend, pool
+from skanogan._data.image_files import FileReader, is_path
 from skanogan._data.images import (
     Masks,
     as_images,
@@ -46,9 +46,10 @@ class ImageMethodsMixin(ThresholdMixin):
 
         Parameters
         ----------
-        images : array-like of shape (n, H, W) or (n, H, W, C), or list of arrays or \
-                paths
+        images : array-like of shape (n, H, W) or (n, H, W, C), list of arrays or \
+                paths, or path of a folder
             Images with as many channels as in `fit`, of any sizes from `patch_size` up.
+            A file that cannot be read raises an error.
         masks : array-like of shape (n, H, W), list, or callable, default=None
             The part of each image that counts. None is the function that `fit` got, if
             it got one.
@@ -68,7 +69,8 @@ class ImageMethodsMixin(ThresholdMixin):
                 "them. Pass masks here too ([None] * n for whole images), or pass a "
                 "function of the image to fit, which is then used here."
             )
-        return self._scores(images, as_masks(masks, images), range(len(images)))
+        masks = as_masks(masks, images)
+        return self._scores(images, masks, range(len(images)), FileReader())
 
     def decision_function(self, images: Any, masks: Masks = None) -> np.ndarray:
         """Subtract `offset_` from scores of images. Negative values are outliers."""
@@ -85,7 +87,7 @@ class ImageMethodsMixin(ThresholdMixin):
 
         Parameters
         ----------
-        image : array-like of shape (H, W) or (H, W, C), or path
+        image : array-like of shape (H, W) or (H, W, C), or path of a file
             Of any size from `patch_size` up.
         mask : array-like of shape (H, W) or callable, default=None
             The part to map. None is the function that `fit` got, or the whole image if
@@ -101,7 +103,8 @@ class ImageMethodsMixin(ThresholdMixin):
             or the lowest value inside if that is negative.
         """
         check_is_fitted(self)
-        return self._map(image, self.masks_ if mask is None else mask, stride, "image")
+        mask = self.masks_ if mask is None else mask
+        return self._map(image, mask, stride, "image", FileReader())
 
     def anomaly_maps(
         self, images: Iterable[Any], masks: Masks = None, *, stride: Any = None
@@ -110,7 +113,7 @@ class ImageMethodsMixin(ThresholdMixin):
 
         Parameters
         ----------
-        images : iterable of arrays or paths
+        images : iterable of arrays or paths, or path of a folder
             A generator is allowed.
         masks, stride : object
             As in `score_samples` and in `anomaly_map`.
@@ -121,18 +124,21 @@ class ImageMethodsMixin(ThresholdMixin):
             Each map is computed when it is asked for.
         """
         check_is_fitted(self)
-        if hasattr(images, "__len__") or isinstance(images, os.PathLike):
+        if hasattr(images, "__len__") or is_path(images):
             images = as_images(images)
             masks = as_masks(masks, images)
         masks = self.masks_ if masks is None else masks
+        reader = FileReader()
         return (
-            self._map(image, mask_at(masks, i), stride, f"images[{i}]")
+            self._map(image, mask_at(masks, i), stride, f"images[{i}]", reader)
             for i, image in enumerate(images)
         )
 
-    def _map(self, source: Any, mask: Any, stride: Any, name: str) -> np.ndarray:
+    def _map(
+        self, source: Any, mask: Any, stride: Any, name: str, reader: FileReader
+    ) -> np.ndarray:
         stride = self.stride_ if stride is None else steps(stride, self.patch_size_)
-        patched = self._patched(source, mask, name)
+        patched = self._patched(source, mask, name, reader)
         parts = (
             part
             # All patches with a pixel inside, so that pixels at the border of the mask
@@ -157,11 +163,16 @@ class ImageMethodsMixin(ThresholdMixin):
     # Patches ------------------------------------------------------------------
 
     def _scores(
-        self, images: Sequence[Any], masks: Masks, which: Iterable[int]
+        self,
+        images: Sequence[Any],
+        masks: Masks,
+        which: Iterable[int],
+        reader: FileReader,
     ) -> np.ndarray:
         found = []
         for i in which:
-            patched = self._patched(images[i], mask_at(masks, i), f"images[{i}]")
+            mask = mask_at(masks, i)
+            patched = self._patched(images[i], mask, f"images[{i}]", reader)
             # The last bit of a score may depend on the rows that are scored together.
             # They are the patches of one image.
             grid = patched.on_grid(self.stride_, self.min_coverage)
@@ -175,7 +186,10 @@ class ImageMethodsMixin(ThresholdMixin):
     def _as_rows(self, patches: np.ndarray) -> np.ndarray:
         return patches if self._takes_images else patches.reshape(len(patches), -1)
 
-    def _patched(self, source: Any, mask: Any, name: str) -> Patched:
-        image = read_image(source, name)
+    def _patched(
+        self, source: Any, mask: Any, name: str, reader: FileReader
+    ) -> Patched:
+        image = read_image(source, name, reader)
         check_like_first(image, self.n_channels_, self.dtype_, name)
-        return Patched(image, mask_of(image, mask, name), self.patch_size_, name)
+        inside = mask_of(image, mask, name, reader)
+        return Patched(image, inside, self.patch_size_, name)

@@ -11,6 +11,7 @@ from skanogan._runtime.compatibility import _num_samples, _safe_indexing
 from skanogan.inspection._drawing import check_matplotlib
 from skanogan.inspection._map_panels import draw_bars, draw_images, heading, row_labels
 from skanogan.inspection._rows import (
+    as_rows_or_paths,
     check_count,
     check_methods,
     chosen_positions,
@@ -108,9 +109,11 @@ class AnomalyMapDisplay:
         ----------
         detector : object
             A fitted detector with `anomaly_map`, `score_samples` or
-            `decision_function`, and possibly `reconstruct`.
-        X : array-like of shape (n_samples, ...)
-            Rows as the detector accepts them. Only those drawn are reconstructed.
+            `decision_function`, and possibly `reconstruct`. For a `PatchDetector`
+            whose `fit` got an array or list of masks, use `from_predictions`.
+        X : array-like of shape (n_samples, ...), list of images or paths, or path
+            Rows as the detector accepts them, or a folder of images for a
+            `PatchDetector`. Only those drawn are reconstructed.
         max_rows : int, default=5
             Number of rows to draw, at most 40. The lowest score is drawn first.
         indices : array-like of int or bool, default=None
@@ -126,15 +129,9 @@ class AnomalyMapDisplay:
         """
         check_matplotlib(f"{cls.__name__}.from_estimator")
         check_methods(cls.__name__, detector, ["anomaly_map"])
-        if hasattr(detector, "anomaly_maps"):
-            raise TypeError(
-                f"{type(detector).__name__} maps whole images, which may differ in "
-                f"size, but {cls.__name__}.from_estimator needs rows of one shape. Use "
-                f"{cls.__name__}.from_predictions(images, None, "
-                "list(detector.anomaly_maps(images)), scores)."
-            )
         check_count("max_rows", max_rows, MOST_ROWS)
         check_count("max_features", max_features)
+        X = as_rows_or_paths(X, detector)
         if indices is None:
             scores, threshold = scores_and_threshold(detector, X)
             at = np.argsort(scores, kind="stable")[:max_rows]
@@ -146,7 +143,10 @@ class AnomalyMapDisplay:
         normal = None
         if hasattr(detector, "reconstruct"):
             normal = detector.reconstruct(rows)
-        maps = detector.anomaly_map(rows)
+        if hasattr(detector, "anomaly_maps"):
+            maps = list(detector.anomaly_maps(rows))
+        else:
+            maps = detector.anomaly_map(rows)
         return cls(
             **matched_rows(rows, normal, maps, getattr(detector, "image_shape_", None)),
             scores=scores,
@@ -176,8 +176,9 @@ class AnomalyMapDisplay:
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, ...), or list of images
-            Rows of a table or images. Those of a list may differ in size.
+        X : array-like of shape (n_samples, ...), list of images or paths, or path
+            Rows of a table, images, or a folder of images. Those of a list and of a
+            folder may differ in size.
         reconstructions : array-like of the shape of X, or None
             The closest normal rows. None leaves their column out.
         maps : array-like of shape (n_samples, d) or (n_samples, H, W), or list
@@ -206,6 +207,7 @@ class AnomalyMapDisplay:
         check_matplotlib(f"{cls.__name__}.from_predictions")
         check_count("max_rows", max_rows, MOST_ROWS)
         check_count("max_features", max_features)
+        X = as_rows_or_paths(X)
         scores = finite_scores(scores)
         check_consistent_length(X, reconstructions, maps, scores)
         if indices is None:

@@ -7,11 +7,14 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import column_or_1d
 
+from skanogan._data.image_files import FileReader, is_path
+from skanogan._data.images import as_images, read_image
 from skanogan._runtime.compatibility import _num_samples
 
 __all__ = [
     "all_names",
     "as_rows",
+    "as_rows_or_paths",
     "check_count",
     "check_methods",
     "chosen_positions",
@@ -78,11 +81,21 @@ def chosen_positions(X: Any, indices: Any, most: int) -> np.ndarray:
     return at
 
 
+def as_rows_or_paths(X: Any, detector: Any = None) -> Any:
+    """Return a list of paths or images where a detector of whole images takes X."""
+    return as_images(X) if is_path(X) or hasattr(detector, "anomaly_maps") else X
+
+
 def as_rows(X: Any, image_shape: Sequence[int] | None = None) -> list[np.ndarray]:
-    """Convert rows to arrays of shape (d,), (H, W) or (H, W, C) with C > 1."""
+    """Convert rows to arrays of shape (d,), (H, W) or (H, W, C) with C > 1.
+
+    A row may be the path of an image.
+    """
     rows = []
+    # The detector has warned of alpha channels.
+    reader = FileReader(warns=False)
     for row in X.to_numpy() if hasattr(X, "to_numpy") else X:
-        row = np.asarray(row)
+        row = read_image(row, "A row", reader) if is_path(row) else np.asarray(row)
         if image_shape is not None and row.ndim == 1:
             row = row.reshape(image_shape)
         if row.ndim == 3 and row.shape[-1] == 1:

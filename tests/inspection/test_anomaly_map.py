@@ -238,18 +238,68 @@ def test_maps_of_zeros_can_be_drawn(shape):
     AnomalyMapDisplay.from_predictions(X, X, X, [0, 0]).figure_.canvas.draw()
 
 
-def test_the_error_for_a_patch_detector_names_from_predictions():
+@pytest.fixture
+def patch_detector():
     rng = np.random.RandomState(0)
-    images = rng.normal(size=(6, 12, 12))
-    detector = PatchDetector(
-        make_pipeline(StandardScaler(), IsolationForest(n_estimators=5)), patch_size=4
-    ).fit(images)
-    with pytest.raises(TypeError, match=r"from_predictions\(images, None, list\("):
-        AnomalyMapDisplay.from_estimator(detector, images)
-    display = AnomalyMapDisplay.from_predictions(
-        images,
-        None,
-        list(detector.anomaly_maps(images)),
-        detector.score_samples(images),
-    )
-    assert len(display.maps) == 5
+    forest = make_pipeline(StandardScaler(), IsolationForest(n_estimators=5))
+    detector = PatchDetector(forest, patch_size=4, contamination=0.1, random_state=0)
+    return detector.fit(rng.normal(size=(6, 12, 12)))
+
+
+@pytest.fixture
+def images():
+    """Images of different sizes, of which the third is the most abnormal."""
+    rng = np.random.RandomState(1)
+    images = [rng.normal(size=(12 + i, 20 - i)) for i in range(6)]
+    images[2] *= 5
+    return images
+
+
+def test_whole_images_of_different_sizes_are_drawn(patch_detector, images):
+    display = AnomalyMapDisplay.from_estimator(patch_detector, images, max_rows=3)
+    scores = patch_detector.score_samples(images)
+    assert display.axes_.shape == (3, 3)
+    assert display.indices.tolist() == np.argsort(scores)[:3].tolist()
+    assert display.indices[0] == 2
+    assert display.threshold == patch_detector.offset_
+    for i, query, found in zip(
+        display.indices, display.queries, display.maps, strict=True
+    ):
+        assert np.array_equal(query, images[i])
+        assert np.array_equal(found, patch_detector.anomaly_map(images[i]))
+
+
+@pytest.mark.parametrize("kind", [str, lambda paths: paths])
+def test_images_of_a_folder_and_of_paths_are_drawn(
+    patch_detector, images, tmp_path, kind
+):
+    for i, image in enumerate(images):
+        np.save(tmp_path / f"{i}.npy", image)
+    expected = AnomalyMapDisplay.from_estimator(patch_detector, images)
+    scores = patch_detector.score_samples(images)
+    maps = list(patch_detector.anomaly_maps(images))
+    paths = [kind(path) for path in sorted(tmp_path.iterdir())]
+    for X in (kind(tmp_path), paths):
+        for display in (
+            AnomalyMapDisplay.from_estimator(patch_detector, X),
+            AnomalyMapDisplay.from_predictions(X, None, maps, scores),
+        ):
+            assert display.indices.tolist() == expected.indices.tolist()
+            assert display.n_samples == 6
+            for name in ("queries", "maps"):
+                for found, each in zip(
+                    getattr(display, name), getattr(expected, name), strict=True
+                ):
+                    assert np.array_equal(found, each)
+
+
+def test_chosen_images_of_a_folder_are_drawn(patch_detector, images, tmp_path):
+    for i, image in enumerate(images):
+        np.save(tmp_path / f"{i}.npy", image)
+    display = AnomalyMapDisplay.from_estimator(patch_detector, tmp_path, indices=[4, 1])
+    assert [query.shape for query in display.queries] == [(16, 16), (13, 19)]
+
+
+def test_one_image_without_a_list_is_refused(patch_detector, images):
+    with pytest.raises(ValueError, match="put it in a list"):
+        AnomalyMapDisplay.from_estimator(patch_detector, images[0])
