@@ -14,6 +14,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
+from skanogan._data.image_files import FileReader
 from skanogan._data.images import as_images, read_image
 from skanogan._data.patches import sides
 from skanogan._runtime.compatibility import Interval, StrOptions, _fit_context
@@ -180,7 +181,8 @@ class NetworkFeatures(PicklingMixin, TransformerMixin, BaseEstimator):
         fitted = copy.copy(self)
         fitted.device_ = resolve_device(self.device)
         fitted.network_ = copy.deepcopy(self.network).to(fitted.device_).float().eval()
-        outputs = fitted._outputs(fitted._pixels(images[0], "images[0]")[None])
+        pixels = fitted._pixels(images[0], "images[0]", FileReader(warns=False))
+        outputs = fitted._outputs(pixels[None])
         names = self.layers or ["output"]
         channels = [maps.shape[1] for maps in outputs]
         fitted.layer_channels_ = dict(zip(names, channels, strict=True))
@@ -240,9 +242,9 @@ class NetworkFeatures(PicklingMixin, TransformerMixin, BaseEstimator):
 
     def _batches(self, images: Sequence[Any]) -> Iterator[NDArray[np.float32]]:
         """Compute features batch by batch. Images of one batch have one size."""
-        waiting = list[Tensor]()
+        waiting, reader = list[Tensor](), FileReader()
         for i in range(len(images)):
-            pixels = self._pixels(images[i], f"images[{i}]")
+            pixels = self._pixels(images[i], f"images[{i}]", reader)
             if waiting and waiting[0].shape != pixels.shape:
                 yield from self._features(waiting)
                 waiting = []
@@ -276,9 +278,9 @@ class NetworkFeatures(PicklingMixin, TransformerMixin, BaseEstimator):
                 f"value_range={self.value_range!r} must be (lowest, highest)."
             )
 
-    def _pixels(self, source: Any, name: str) -> Tensor:
+    def _pixels(self, source: Any, name: str, reader: FileReader) -> Tensor:
         """Read an image: (C, height, width), float32, as the network takes it."""
-        image = read_image(source, name)
+        image = read_image(source, name, reader)
         low, high = self._range(image, name)
         values = np.ascontiguousarray(image, dtype=np.float32)
         pixels = torch.from_numpy(np.atleast_3d((values - low) / (high - low)))
