@@ -5,7 +5,7 @@ Without data, rows with known anomalies are fitted and scored without labels:
 training rows, and other rows are tested.
 
     python examples/studies unlabelled --seeds 0,1,2,3,4,5,6,7,8,9
-    python examples/studies unlabelled adbench/ --shares 0,0.1 --jobs 2
+    python examples/studies unlabelled adbench/ --limit 2000 --picture curve.png
     python examples/studies unlabelled mnist.npz --protocol p2 --classes 2,5,8
 """
 
@@ -26,7 +26,7 @@ from skanogan.baselines import KNNDistance
 from skanogan.benchmark import Task, load_tasks
 from studies.report import markdown
 
-__all__ = ["DETECTORS", "made_up_cases", "main"]
+__all__ = ["DETECTORS", "draw", "made_up_cases", "main"]
 
 UNLABELLED: dict[str, Any] = {"support_fraction": 0.75, "n_neighbors": 20}
 """The settings for unlabelled rows."""
@@ -105,6 +105,34 @@ def score_task(name: str, task: Task, seed: int) -> float:
     return float(roc_auc_score(y_test, scores))
 
 
+def draw(columns: list[str], curves: dict[str, list[float]], path: str) -> None:
+    """Draw one curve for each detector; those of this package are thick.
+
+    Parameters
+    ----------
+    columns : list of str
+        What stands below the axis.
+    curves : dict of str to list of float
+        Mean AUROC in each column, by the name of the detector.
+    path : str
+        The file.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.5, 4), layout="constrained")
+    axes = figure.add_subplot()
+    for name, values in curves.items():
+        is_ours = "GAN" in name
+        axes.plot(
+            columns, values, "-" if is_ours else "--", lw=2.2 if is_ours else 1.2,
+            marker="o", ms=4, label=name,
+        )  # fmt: skip
+    axes.set(xlabel="anomalies among the training rows", ylabel="mean AUROC")
+    axes.grid(alpha=0.3)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside right center")
+    figure.savefig(path, dpi=110)
+
+
 def main(argv: list[str]) -> int:
     """Run the study and print its table.
 
@@ -128,6 +156,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--detectors", default=",".join(DETECTORS))
     parser.add_argument("--shares", default=",".join(map(str, SHARES)))
     parser.add_argument("--seeds", default="0")
+    parser.add_argument("--picture", help="file to draw the curves to")
     parser.add_argument("--limit", type=int, help="training and test rows at most")
     parser.add_argument("--jobs", type=int, default=1, help="number of processes")
     arguments = parser.parse_args(argv)
@@ -157,17 +186,20 @@ def main(argv: list[str]) -> int:
     found = Parallel(n_jobs=arguments.jobs)(
         delayed(run)(name, each, seed) for name, _, each, seed in tqdm(cells)
     )
-    body = []
+    body, curves = [], {}
     for name in names:
-        line = [name]
+        line, curves[name] = [name], list[float]()
         for column in columns:
             scores = [
                 score
                 for (detector, where, _, _), score in zip(cells, found, strict=True)
                 if (detector, where) == (name, column)
             ]
+            curves[name].append(float(np.mean(scores)))
             line.append(f"{np.mean(scores):.3f} ({min(scores):.3f})")
         body.append(line)
     print("AUROC: mean (least)\n")
     print(markdown(["detector", *columns], body))
+    if arguments.picture:
+        draw(list(columns), curves, arguments.picture)
     return 0

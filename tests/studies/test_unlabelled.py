@@ -34,6 +34,12 @@ def test_anomalies_are_put_among_the_training_rows(detectors, tmp_path, rows_pri
     assert all(0.5 < float(cell.split()[0]) <= 1 for row in found for cell in row[1:])
 
 
+def test_the_curves_are_drawn_to_a_file(detectors, tmp_path, rows_printed):
+    argv = ["wine", "--classes", "1", "--shares", "0,0.1", "--detectors", detectors]
+    assert unlabelled.main([*argv, "--picture", str(tmp_path / "curve.png")]) == 0
+    assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_images_are_flattened_for_other_detectors(detectors, rows_printed):
     argv = ["digits", "--classes", "3", "--shares", "0.05", "--detectors", detectors]
     assert unlabelled.main([*argv, "--limit", "60"]) == 0
