@@ -12,6 +12,7 @@ __all__ = [
     "DivergenceError",
     "DivergenceWarning",
     "ImageShapeWarning",
+    "LongRunWarning",
     "ModelFileError",
     "ModelVersionWarning",
 ]
@@ -37,6 +38,15 @@ class ImageShapeWarning(UserWarning):
     """Images seem to have their channels first, such as (3, 32, 32).
 
     Cause: the axes are in the order of torch. Cure: ``np.moveaxis(X, 1, -1)``.
+    """
+
+
+class LongRunWarning(UserWarning):
+    """The fit or the scores of a `PatchDetector` will take more than a minute more.
+
+    Cause: many or large patches, or many updates. Cure: set a smaller `patch_size`, a
+    larger `stride`, or a smaller `max_iter` of the detector. ``verbose=1`` shows
+    progress bars.
     """
 
 

@@ -28,12 +28,20 @@ from skanogan._runtime.compatibility import (
     StrOptions,
     _fit_context,
 )
+from skanogan._training.progress import long_training_warns, with_bar
 from skanogan.detectors._image_methods import ImageMethodsMixin
+from skanogan.detectors._patch_budget import n_patches_of_each, with_short_training
 from skanogan.detectors._rollback import as_before_on_failure
 from skanogan.detectors._thresholds import threshold, warn_of_few_scores
 from skanogan.detectors._wrapping import ANY_DETECTOR
 
 __all__ = ["PatchDetector"]
+
+ADVICE = (
+    "A smaller patch_size, or a smaller max_iter of its detector, takes less time. "
+    "verbose=1 of the detector shows a progress bar."
+)
+"""What a warning of a long training advises."""
 
 
 @register_detector
@@ -53,16 +61,19 @@ class PatchDetector(ImageMethodsMixin, SaveMixin, MetaEstimatorMixin, BaseEstima
         (n, height, width, C) if its tag ``input_tags.three_d_array`` is True, as for
         all detectors of this package. Other detectors (of scikit-learn, pipelines,
         searches) get flat rows of pixels. A detector that was fitted on patches is
-        passed as ``FrozenEstimator(detector)``.
-    patch_size : int or (int, int), default=(64, 64)
-        Height and width of patches in pixels.
+        passed as ``FrozenEstimator(detector)``. With ``max_iter="auto"`` a detector of
+        this package has a short training on patches of 256 pixels or more. See Notes.
+    patch_size : int or (int, int), default=(32, 32)
+        Height and width of patches in pixels. The time of a fit grows with their
+        product. See Notes.
     stride : int, (int, int) or "auto", default="auto"
         Pixels from one patch of the grid to the next, down and across, at most
         `patch_size`. "auto" is half of `patch_size`. The last row and column of patches
         end at the border, so that every pixel is in a patch.
-    patches_per_image : int, default=64
+    patches_per_image : int or "auto", default="auto"
         Number of random patches that `fit` draws from each image, or all patches of an
-        image that has fewer.
+        image that has fewer. "auto" shares out 2,560 patches among the images, with at
+        least 16 for each.
     min_coverage : float, default=0.5
         With masks, the share of a patch's pixels that must be inside, from 0 (one
         pixel) to 1. If no patch of an image has this share, the patches with the
@@ -84,7 +95,12 @@ class PatchDetector(ImageMethodsMixin, SaveMixin, MetaEstimatorMixin, BaseEstima
         and this share of the training images falls below the threshold.
     random_state : int, RandomState instance or None, default=None
         Seed of the held-out images and of the patches. The estimator has its own. With
-        an int, the patches of an image depend on the image alone.
+        an int, the patches of an image depend on the image and on their number alone.
+    verbose : int, default=0
+        A value above 0 shows progress bars over images. The bar of the training is a
+        parameter of the detector. With any value a `LongRunWarning` names the expected
+        time once the training, scores or maps are expected to take more than a minute
+        more.
 
     Attributes
     ----------
@@ -125,6 +141,12 @@ class PatchDetector(ImageMethodsMixin, SaveMixin, MetaEstimatorMixin, BaseEstima
     a fit with an array or list, scoring needs masks too, because the threshold was
     calibrated inside of masks.
 
+    Nearly all time of a fit is that of the updates of the networks. For patches of 256
+    pixels or more, a detector of this package with ``max_iter="auto"`` makes 640
+    updates (and f-AnoGAN's encoder 640), and its `batch_size` and `n_estimators` of
+    "auto" are 16 and 1. Set `max_iter` for another training. The guide to images has
+    measurements and advice on `patch_size`, `stride` and `pooling`.
+
     Maps are blended with raised cosines as weights. They hold the residual of each
     pixel. If the detector has no `anomaly_map`, all pixels of a patch have its anomaly
     score. Such a map shows nothing much smaller than a patch.
@@ -163,7 +185,10 @@ class PatchDetector(ImageMethodsMixin, SaveMixin, MetaEstimatorMixin, BaseEstima
             list,
             Interval(Integral, 1, None, closed="left"),
         ],
-        "patches_per_image": [Interval(Integral, 1, None, closed="left")],
+        "patches_per_image": [
+            StrOptions({"auto"}),
+            Interval(Integral, 1, None, closed="left"),
+        ],
         "min_coverage": [Interval(Real, 0, 1, closed="both")],
         "pooling": [StrOptions({"top", "max", "quantile", "mean"})],
         "pooling_size": [
@@ -180,6 +205,7 @@ class PatchDetector(ImageMethodsMixin, SaveMixin, MetaEstimatorMixin, BaseEstima
             Interval(Real, 0, 0.5, closed="right"),
         ],
         "random_state": ["random_state"],
+        "verbose": ["verbose"],
     }
 
     # The first argument of each method is not metadata that could be routed.
@@ -193,9 +219,9 @@ class PatchDetector(ImageMethodsMixin, SaveMixin, MetaEstimatorMixin, BaseEstima
         self,
         estimator: Any,
         *,
-        patch_size: "int | tuple[int, int]" = (64, 64),
+        patch_size: "int | tuple[int, int]" = (32, 32),
         stride: "int | tuple[int, int] | str" = "auto",
-        patches_per_image: int = 64,
+        patches_per_image: "int | str" = "auto",
         min_coverage: float = 0.5,
         pooling: str = "top",
         pooling_size: "int | float" = 0.1,
@@ -203,6 +229,7 @@ class PatchDetector(ImageMethodsMixin, SaveMixin, MetaEstimatorMixin, BaseEstima
         validation_fraction: "float | str" = "auto",
         contamination: "float | str" = "auto",
         random_state: Any = None,
+        verbose: int = 0,
     ) -> None:
         self.estimator = estimator
         self.patch_size = patch_size
@@ -215,6 +242,7 @@ class PatchDetector(ImageMethodsMixin, SaveMixin, MetaEstimatorMixin, BaseEstima
         self.validation_fraction = validation_fraction
         self.contamination = contamination
         self.random_state = random_state
+        self.verbose = verbose
 
     # Fit ----------------------------------------------------------------------
 
@@ -282,17 +310,24 @@ class PatchDetector(ImageMethodsMixin, SaveMixin, MetaEstimatorMixin, BaseEstima
 
         first = read_image(images[kept[0]], f"images[{kept[0]}]")
         self.n_channels_, self.dtype_ = n_channels_of(first), first.dtype
+        drawn = with_bar(kept, len(kept), "Drawing patches", self.verbose)
         patches = draw_patches(
-            (self._patched(images[i], mask_at(masks, i), f"images[{i}]") for i in kept),
+            (
+                self._patched(images[i], mask_at(masks, i), f"images[{i}]")
+                for i in drawn
+            ),
             len(kept),
-            self.patches_per_image,
+            n_patches_of_each(self.patches_per_image, len(kept)),
             self.min_coverage,
             seed,
         )
         self.n_patches_ = len(patches)
         self._takes_images = get_tags(self.estimator).input_tags.three_d_array
-        self.estimator_ = clone(self.estimator).fit(self._as_rows(patches), None)
-        scores = self._scores(images, masks, held_out if calibrates else kept)
+        estimator = with_short_training(clone(self.estimator), self.patch_size_)
+        with long_training_warns(ADVICE):
+            self.estimator_ = estimator.fit(self._as_rows(patches), None)
+        scored = held_out if calibrates else kept
+        scores = self._scores(images, masks, scored, "Calibrating the threshold")
         self.offset_ = threshold(scores, self.contamination)
         return self
 

@@ -1,7 +1,7 @@
 """The methods of `PatchDetector` that score and map images."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from typing import Any
 
 import numpy as np
@@ -18,10 +18,14 @@ from skanogan._data.images import (
     read_image,
 )
 from skanogan._data.patches import Patched, steps
+from skanogan._training.progress import with_bar
 from skanogan.detectors._thresholds import ThresholdMixin
 from skanogan.detectors._wrapping import scores_of
 
 __all__ = ["ImageMethodsMixin"]
+
+ADVICE = "A larger stride takes less time. verbose=1 shows a progress bar."
+"""What a warning of scores or maps that take long advises."""
 
 
 class ImageMethodsMixin(ThresholdMixin):
@@ -32,6 +36,7 @@ class ImageMethodsMixin(ThresholdMixin):
     pooling: str
     pooling_size: int | float
     map_kind: str
+    verbose: int
     estimator_: Any
     patch_size_: tuple[int, int]
     stride_: tuple[int, int]
@@ -68,7 +73,8 @@ class ImageMethodsMixin(ThresholdMixin):
                 "them. Pass masks here too ([None] * n for whole images), or pass a "
                 "function of the image to fit, which is then used here."
             )
-        return self._scores(images, as_masks(masks, images), range(len(images)))
+        masks = as_masks(masks, images)
+        return self._scores(images, masks, range(len(images)), "Scoring images")
 
     def decision_function(self, images: Any, masks: Masks = None) -> np.ndarray:
         """Subtract `offset_` from scores of images. Negative values are outliers."""
@@ -125,9 +131,11 @@ class ImageMethodsMixin(ThresholdMixin):
             images = as_images(images)
             masks = as_masks(masks, images)
         masks = self.masks_ if masks is None else masks
+        total = len(images) if isinstance(images, Sized) else None
+        sources = with_bar(images, total, "Mapping images", self.verbose, ADVICE)
         return (
             self._map(image, mask_at(masks, i), stride, f"images[{i}]")
-            for i, image in enumerate(images)
+            for i, image in enumerate(sources)
         )
 
     def _map(self, source: Any, mask: Any, stride: Any, name: str) -> np.ndarray:
@@ -157,10 +165,14 @@ class ImageMethodsMixin(ThresholdMixin):
     # Patches ------------------------------------------------------------------
 
     def _scores(
-        self, images: Sequence[Any], masks: Masks, which: Iterable[int]
+        self,
+        images: Sequence[Any],
+        masks: Masks,
+        which: "np.ndarray | range",
+        name: str,
     ) -> np.ndarray:
         found = []
-        for i in which:
+        for i in with_bar(which, len(which), name, self.verbose, ADVICE):
             patched = self._patched(images[i], mask_at(masks, i), f"images[{i}]")
             # The last bit of a score may depend on the rows that are scored together.
             # They are the patches of one image.
