@@ -162,7 +162,12 @@ detectors = {
 }
 by_scan = {
     name: PatchDetector(
-        detector, patch_size=PATCH, stride=STRIDE, pooling="mean", random_state=0
+        detector,
+        patch_size=PATCH,
+        stride=STRIDE,
+        patches_per_image=64,
+        pooling="mean",
+        random_state=0,
     ).fit(train)
     for name, detector in detectors.items()
 }

@@ -13,6 +13,7 @@ __all__ = [
     "DivergenceWarning",
     "ImageFileWarning",
     "ImageShapeWarning",
+    "LongRunWarning",
     "ModelFileError",
     "ModelVersionWarning",
 ]
@@ -46,6 +47,15 @@ class ImageShapeWarning(UserWarning):
     """Images seem to have their channels first, such as (3, 32, 32).
 
     Cause: the axes are in the order of torch. Cure: ``np.moveaxis(X, 1, -1)``.
+    """
+
+
+class LongRunWarning(UserWarning):
+    """The fit, scores or maps of a `PatchDetector` are expected to take long.
+
+    Cause: many or large patches, or many updates. Cure: set a smaller `patch_size`, a
+    larger `stride`, or a smaller `max_iter` of the detector. ``verbose=1`` shows
+    progress bars.
     """
 
 

@@ -2,6 +2,7 @@
 
 import mmap
 import pickle
+import re
 import sys
 import tracemalloc
 
@@ -15,15 +16,18 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import LocalOutlierFactor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import OneClassSVM
 from sklearn.utils import estimator_checks, get_tags
 
-from skanogan import OCGANDetector
+from skanogan import AnoGANDetector, FAnoGANDetector, OCGANDetector
 from skanogan._data import patches as patches_module
 from skanogan._data.blending import blend, pool
 from skanogan._data.patches import Patched, covered, grid
+from skanogan._training import progress
 from skanogan.conformal import ConformalDetector
+from skanogan.detectors._patch_budget import with_short_training
 from skanogan.detectors._thresholds import score_at_false_alarm_rate
-from skanogan.exceptions import CalibrationWarning, ImageFileWarning
+from skanogan.exceptions import CalibrationWarning, ImageFileWarning, LongRunWarning
 from skanogan.image import PatchDetector
 from skanogan.metrics import outlier_roc_auc_scorer
 from skanogan.model_selection import NoveltyKFold
@@ -811,7 +815,9 @@ class Brightest(BaseEstimator):
         return -X.max(1).astype(float)
 
 images = np.load(sys.argv[1], mmap_mode="r")
-detector = PatchDetector(Brightest(), stride=64, contamination=0.1, random_state=0)
+detector = PatchDetector(
+    Brightest(), patch_size=64, stride=64, contamination=0.1, random_state=0
+)
 detector.fit(images[:1])
 before = resident_kilobytes()
 assert not detector.score_samples(images).any()
@@ -1077,6 +1083,173 @@ def test_it_must_be_fitted(method):
         getattr(small(), method)(noise())
     with pytest.raises(NotFittedError):
         small().anomaly_map(noise()[0])
+
+
+# Time -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("n_images", "n_of_each"), [(4, 640), (256, 16), (3, 854)])
+def test_by_default_2560_patches_are_shared_out_among_the_images(n_images, n_of_each):
+    images = np.random.RandomState(0).randint(
+        9, size=(n_images, 40, 40), dtype=np.uint8
+    )
+    detector = small(contamination=0.1, patches_per_image="auto").fit(images)
+    assert detector.n_patches_ == n_images * n_of_each
+
+
+def test_many_images_have_at_least_16_patches_each():
+    images = np.zeros((300, 8, 8), np.uint8)
+    detector = small(contamination=0.1, patches_per_image="auto").fit(images)
+    assert detector.n_patches_ == 300 * 16
+
+
+def test_a_detector_that_leaves_its_training_to_auto_makes_640_updates():
+    images = noise(12, (16, 20))
+    given = OCGANDetector(backbone="mlp", hidden_layer_sizes=(8,), random_state=0)
+    detector = PatchDetector(given, patch_size=16, random_state=0).fit(images)
+    assert detector.estimator_.n_iter_ == 640
+    assert detector.estimator_.batch_size == 16
+    assert given.max_iter == "auto"
+
+
+@pytest.mark.parametrize("make", [OCGANDetector, AnoGANDetector, FAnoGANDetector])
+def test_members_updates_and_batches_that_are_auto_are_few(make):
+    found = with_short_training(make(), (32, 32)).get_params()
+    expected = {**make().get_params(), "n_estimators": 1, "max_iter": 640}
+    expected["batch_size"] = 16
+    if make is FAnoGANDetector:
+        expected["encoder_max_iter"] = 640
+    assert found == expected
+
+
+def test_parameters_that_were_set_are_kept():
+    given = AnoGANDetector(n_estimators=2, batch_size=9)
+    found = with_short_training(given, (32, 32))
+    assert (found.n_estimators, found.batch_size, found.max_iter) == (2, 9, 640)
+
+
+@pytest.mark.parametrize(
+    ("given", "size"),
+    [(AnoGANDetector(max_iter=7), (32, 32)), (AnoGANDetector(), (15, 17))],
+)
+def test_small_patches_and_a_number_of_updates_change_nothing(given, size):
+    found = with_short_training(clone(given), size)
+    assert found.get_params() == given.get_params()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        IsolationForest(),
+        OneClassSVM(max_iter=10),
+        make_pipeline(StandardScaler(), OCGANDetector()),
+        FrozenEstimator(OCGANDetector()),
+        GridSearchCV(OCGANDetector(), {"max_iter": [5]}),
+    ],
+)
+def test_detectors_around_others_and_of_scikit_learn_are_not_changed(given):
+    before = repr(given)
+    assert repr(with_short_training(given, (32, 32))) == before
+
+
+def test_verbose_shows_bars_over_images_on_stderr(capfd):
+    images = noise()
+    detector = small(verbose=1).fit(images)
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert re.search(r"Drawing patches: 100%.* 9/9 ", err)
+    assert re.search(r"Calibrating the threshold: 100%.* 3/3 ", err)
+    detector.predict(images)
+    assert re.search(r"Scoring images: 100%.* 12/12 ", capfd.readouterr().err)
+    assert len(list(detector.anomaly_maps(iter(images)))) == 12
+    assert re.search(r"Mapping images: 12image", capfd.readouterr().err)
+
+
+def test_by_default_nothing_is_printed(capfd):
+    images = noise()
+    detector = small().fit(images)
+    detector.predict(images)
+    list(detector.anomaly_maps(images))
+    assert capfd.readouterr() == ("", "")
+
+
+class Clock:
+    """A clock that is later by so many seconds at each reading."""
+
+    def __init__(self, step):
+        self.step = step
+        self.now = 0.0
+
+    def __call__(self):
+        self.now += self.step
+        return self.now
+
+
+def test_scores_that_take_long_get_one_warning_with_the_expected_time(monkeypatch):
+    images = noise()
+    detector = small().fit(images)
+    monkeypatch.setattr(progress, "clock", Clock(30))
+    message = "Scoring images is expected to take 6 minutes more. A larger stride takes"
+    with pytest.warns(LongRunWarning, match=message) as caught:
+        detector.predict(images)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+
+
+def test_maps_that_take_long_get_a_warning(monkeypatch):
+    images = noise()
+    detector = small().fit(images)
+    monkeypatch.setattr(progress, "clock", Clock(6))
+    with pytest.warns(
+        LongRunWarning, match="Mapping images is expected to take 66 seconds"
+    ):
+        list(detector.anomaly_maps(images))
+
+
+def test_a_calibration_that_takes_long_gets_a_warning(monkeypatch):
+    monkeypatch.setattr(progress, "clock", Clock(100))
+    with pytest.warns(
+        LongRunWarning, match="Calibrating the threshold is expected to take"
+    ):
+        small().fit(noise())
+
+
+@pytest.mark.filterwarnings("error::skanogan.exceptions.LongRunWarning")
+def test_scores_within_a_minute_get_no_warning(monkeypatch):
+    images = noise()
+    detector = small().fit(images)
+    # After the first of 12 images, 11 times 5 seconds are expected.
+    monkeypatch.setattr(progress, "clock", Clock(5))
+    detector.predict(images)
+
+
+def test_a_training_of_patches_that_takes_long_gets_a_warning(monkeypatch):
+    monkeypatch.setattr(progress, "LONG", 0.0)
+    inner = OCGANDetector(backbone="mlp", max_iter=40, random_state=0)
+    message = "The training of OCGANDetector is expected to take .*patch_size"
+    with pytest.warns(LongRunWarning, match=message) as caught:
+        small(inner, patch_size=8).fit(noise())
+    assert sum("training" in str(warning.message) for warning in caught) == 1
+
+
+@pytest.mark.filterwarnings("error::skanogan.exceptions.LongRunWarning")
+def test_a_training_without_patches_gets_no_warning_of_its_time(monkeypatch):
+    monkeypatch.setattr(progress, "LONG", 0.0)
+    images = noise(30, (8, 8))
+    OCGANDetector(backbone="mlp", max_iter=40, random_state=0).fit(images)
+
+
+def test_the_expected_time_of_a_training_is_that_of_the_updates_to_come():
+    message = r"The training of A is expected to take 80 minutes more\. Wait\."
+    with (
+        progress.long_training_warns("Wait."),
+        progress.progress_bar("A", 100, 0) as report,
+    ):
+        report({"n_iter": 50.0, "seconds": 60.0})
+        with pytest.warns(LongRunWarning, match=message):
+            report({"n_iter": 60.0, "seconds": 7200.0})
+        # The warning comes once.
+        report({"n_iter": 80.0, "seconds": 7200.0})
 
 
 # Errors -----------------------------------------------------------------------

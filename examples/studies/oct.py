@@ -176,6 +176,7 @@ def study_split(
                 detector,
                 patch_size=(height, width if kind in WHOLE_SCANS else height),
                 stride=(height, height // 4),
+                patches_per_image=64,
                 pooling="mean",
                 random_state=seed,
             )

@@ -198,6 +198,7 @@ def main(argv: list[str]) -> int:
         ),
         patch_size=patch,
         stride=stride,
+        patches_per_image=64,
         random_state=0,
     ).fit([texture((4 * patch, 4 * patch), seed) for seed in range(1, 21)])
     normal = texture((side, side), 0)

@@ -1,45 +1,45 @@
 """`PatchDetector`: score and map whole images by a detector of their patches."""
 
 import math
-from collections.abc import Sequence
-from numbers import Integral, Real
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from numbers import Integral
+from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
-from sklearn.utils import Tags, check_random_state, get_tags, metadata_routing
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils import get_tags
+from sklearn.utils.validation import check_is_fitted
 
+from skanogan._data.blending import blend
 from skanogan._data.image_files import FileReader
 from skanogan._data.images import (
     Masks,
-    as_images,
-    as_masks,
+    check_like_first,
     mask_at,
+    mask_of,
     n_channels_of,
-    only_readable,
     read_image,
 )
-from skanogan._data.labels import normal_rows
-from skanogan._data.patches import draw_patches, sides, steps
-from skanogan._data.split import held_out_size, hold_out
+from skanogan._data.patches import Patched, draw_patches, sides, steps
 from skanogan._persistence.registry import register_detector
 from skanogan._persistence.saving import SaveMixin
-from skanogan._runtime.compatibility import (
-    Interval,
-    RealNotInt,
-    StrOptions,
-    _fit_context,
-)
-from skanogan.detectors._image_methods import ImageMethodsMixin
-from skanogan.detectors._rollback import as_before_on_failure
-from skanogan.detectors._thresholds import threshold, warn_of_few_scores
-from skanogan.detectors._wrapping import ANY_DETECTOR
+from skanogan._runtime.compatibility import Interval, StrOptions
+from skanogan._training.progress import long_training_warns, with_bar
+from skanogan.detectors._patch_budget import n_patches_of_each, with_short_training
+from skanogan.detectors._whole_images import WholeImageDetector
+from skanogan.detectors._wrapping import scores_of
 
 __all__ = ["PatchDetector"]
 
+TRAINING_ADVICE = (
+    "A smaller patch_size, or a smaller max_iter of its detector, takes less time. "
+    "verbose=1 of the detector shows a progress bar."
+)
+"""What a warning of a long training advises."""
+
 
 @register_detector
-class PatchDetector(ImageMethodsMixin, SaveMixin, MetaEstimatorMixin, BaseEstimator):
+class PatchDetector(WholeImageDetector, SaveMixin):
     """A detector of images of any size, around a detector of their patches.
 
     `fit` draws random patches of normal images and fits the detector on them. The score
@@ -55,16 +55,19 @@ class PatchDetector(ImageMethodsMixin, SaveMixin, MetaEstimatorMixin, BaseEstima
         (n, height, width, C) if its tag ``input_tags.three_d_array`` is True, as for
         all detectors of this package. Other detectors (of scikit-learn, pipelines,
         searches) get flat rows of pixels. A detector that was fitted on patches is
-        passed as ``FrozenEstimator(detector)``.
-    patch_size : int or (int, int), default=(64, 64)
-        Height and width of patches in pixels.
+        passed as ``FrozenEstimator(detector)``. With ``max_iter="auto"`` a detector of
+        this package has a short training on patches of 256 pixels or more. See Notes.
+    patch_size : int or (int, int), default=(32, 32)
+        Height and width of patches in pixels. The time of a fit grows with their
+        product. See Notes.
     stride : int, (int, int) or "auto", default="auto"
         Pixels from one patch of the grid to the next, down and across, at most
         `patch_size`. "auto" is half of `patch_size`. The last row and column of patches
         end at the border, so that every pixel is in a patch.
-    patches_per_image : int, default=64
+    patches_per_image : int or "auto", default="auto"
         Number of random patches that `fit` draws from each image, or all patches of an
-        image that has fewer.
+        image that has fewer. "auto" shares out 2,560 patches among the images, with at
+        least 16 for each.
     min_coverage : float, default=0.5
         With masks, the share of a patch's pixels that must be inside, from 0 (one
         pixel) to 1. If no patch of an image has this share, the patches with the
@@ -90,7 +93,12 @@ class PatchDetector(ImageMethodsMixin, SaveMixin, MetaEstimatorMixin, BaseEstima
         Methods that score always raise.
     random_state : int, RandomState instance or None, default=None
         Seed of the held-out images and of the patches. The estimator has its own. With
-        an int, the patches of an image depend on the image alone.
+        an int, the patches of an image depend on the image and on their number alone.
+    verbose : int, default=0
+        A value above 0 shows progress bars over images. The bar of the training is a
+        parameter of the detector. With any value a `LongRunWarning` names the expected
+        time once the training, scores or maps are expected to take more than a minute
+        more.
 
     Attributes
     ----------
@@ -136,6 +144,12 @@ class PatchDetector(ImageMethodsMixin, SaveMixin, MetaEstimatorMixin, BaseEstima
     a fit with an array or list, scoring needs masks too, because the threshold was
     calibrated inside of masks.
 
+    Nearly all time of a fit is that of the updates of the networks. For patches of 256
+    pixels or more, a detector of this package with ``max_iter="auto"`` makes 640
+    updates (and f-AnoGAN's encoder 640), and its `batch_size` and `n_estimators` of
+    "auto" are 16 and 1. Set `max_iter` for another training. The guide to images has
+    measurements and advice on `patch_size`, `stride` and `pooling`.
+
     Maps are blended with raised cosines as weights. They hold the residual of each
     pixel. If the detector has no `anomaly_map`, all pixels of a patch have its anomaly
     score. Such a map shows nothing much smaller than a patch.
@@ -164,9 +178,18 @@ class PatchDetector(ImageMethodsMixin, SaveMixin, MetaEstimatorMixin, BaseEstima
 
     estimator_: BaseEstimator
     n_patches_: int
+    patch_size_: tuple[int, int]
+    stride_: tuple[int, int]
+    n_channels_: int | None
+    dtype_: np.dtype[Any]
+    _takes_images: bool
 
-    _parameter_constraints = {  # noqa: RUF012 (scikit-learn's)
-        "estimator": [*ANY_DETECTOR],
+    _advice: ClassVar[str] = (
+        "A larger stride takes less time. verbose=1 shows a progress bar."
+    )
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **WholeImageDetector._parameter_constraints,
         "patch_size": [tuple, list, Interval(Integral, 1, None, closed="left")],
         "stride": [
             StrOptions({"auto"}),
@@ -174,40 +197,20 @@ class PatchDetector(ImageMethodsMixin, SaveMixin, MetaEstimatorMixin, BaseEstima
             list,
             Interval(Integral, 1, None, closed="left"),
         ],
-        "patches_per_image": [Interval(Integral, 1, None, closed="left")],
-        "min_coverage": [Interval(Real, 0, 1, closed="both")],
-        "pooling": [StrOptions({"top", "max", "quantile", "mean"})],
-        "pooling_size": [
-            Interval(RealNotInt, 0, 1, closed="right"),
+        "patches_per_image": [
+            StrOptions({"auto"}),
             Interval(Integral, 1, None, closed="left"),
         ],
         "map_kind": [str],
-        "validation_fraction": [
-            StrOptions({"auto"}),
-            Interval(Real, 0, 1, closed="neither"),
-        ],
-        "contamination": [
-            StrOptions({"auto"}),
-            Interval(Real, 0, 0.5, closed="right"),
-        ],
-        "unreadable": [StrOptions({"raise", "skip"})],
-        "random_state": ["random_state"],
-    }
-
-    # The first argument of each method is not metadata that could be routed.
-    __metadata_request__fit = {"images": metadata_routing.UNUSED}  # noqa: RUF012
-    __metadata_request__predict = {"images": metadata_routing.UNUSED}  # noqa: RUF012
-    __metadata_request__decision_function = {  # noqa: RUF012
-        "images": metadata_routing.UNUSED
     }
 
     def __init__(
         self,
         estimator: Any,
         *,
-        patch_size: "int | tuple[int, int]" = (64, 64),
+        patch_size: "int | tuple[int, int]" = (32, 32),
         stride: "int | tuple[int, int] | str" = "auto",
-        patches_per_image: int = 64,
+        patches_per_image: "int | str" = "auto",
         min_coverage: float = 0.5,
         pooling: str = "top",
         pooling_size: "int | float" = 0.1,
@@ -216,6 +219,7 @@ class PatchDetector(ImageMethodsMixin, SaveMixin, MetaEstimatorMixin, BaseEstima
         contamination: "float | str" = "auto",
         unreadable: str = "raise",
         random_state: Any = None,
+        verbose: int = 0,
     ) -> None:
         self.estimator = estimator
         self.patch_size = patch_size
@@ -229,111 +233,136 @@ class PatchDetector(ImageMethodsMixin, SaveMixin, MetaEstimatorMixin, BaseEstima
         self.contamination = contamination
         self.unreadable = unreadable
         self.random_state = random_state
+        self.verbose = verbose
 
     # Fit ----------------------------------------------------------------------
 
-    @_fit_context(prefer_skip_nested_validation=False)
-    def fit(
-        self, images: Any, y: Any = None, *, masks: Masks = None
-    ) -> "PatchDetector":
-        """Fit the detector on patches of normal images.
-
-        Parameters
-        ----------
-        images : array-like of shape (n, H, W) or (n, H, W, C), list of arrays or \
-                paths, or path of a folder
-            Images of one dtype (or floats of any length) and one number of channels.
-        y : array-like of shape (n,), default=None
-            1 for normal images, -1 for anomalies, which are left out of the fit.
-        masks : array-like of shape (n, H, W), list, or callable, default=None
-            The part of each image that counts. See Notes.
-
-        Returns
-        -------
-        self : PatchDetector
-            The fitted detector. If `fit` fails, the detector is as it was before.
-
-        Raises
-        ------
-        ValueError
-            If images are smaller than a patch, differ in dtype or channels, or have
-            pixels that are not finite, if masks do not fit the images, if a file cannot
-            be read, or if there are too few normal images.
-        """
-        with as_before_on_failure(self):
-            return self._fit(as_images(images), y, masks)
-
-    def _fit(self, images: Sequence[Any], y: Any, masks: Masks) -> "PatchDetector":
+    def _learn(
+        self,
+        images: Sequence[Any],
+        masks: Masks,
+        kept: np.ndarray,
+        seed: int,
+        reader: FileReader,
+    ) -> None:
         self.patch_size_ = sides(self.patch_size, "patch_size")
         self.stride_ = steps(self.stride, self.patch_size_)
-        if self.pooling == "quantile" and isinstance(self.pooling_size, Integral):
-            raise ValueError(
-                f"pooling_size={self.pooling_size} is an integer, but "
-                'pooling="quantile" needs a share between 0.0 and 1.0.'
-            )
-        masks = as_masks(masks, images)
-        self.masks_ = masks if callable(masks) else None
-        self._asks_for_masks = masks is not None and not callable(masks)
-
-        reader = FileReader()
-        normal = normal_rows(y, len(images))
-        if self.unreadable == "skip":
-            # Before the split, so that the share of held-out images is right.
-            normal = only_readable(images, masks, normal, reader)
-        calibrates = self.contamination == "auto"
-        if len(normal) < 1 + calibrates:
-            raise ValueError(
-                f"Found {len(normal)} normal image(s) while a minimum of "
-                f"{1 + calibrates} is required by PatchDetector: one to learn from"
-                + (
-                    ', and one to calibrate contamination="auto".'
-                    if calibrates
-                    else "."
-                )
-            )
-        rng = check_random_state(self.random_state)
-        seed = int(rng.randint(np.iinfo(np.int32).max))
-        size = held_out_size(len(normal), self.validation_fraction) if calibrates else 0
-        kept, held_out = map(np.sort, hold_out(normal, size, rng))
-        if calibrates:
-            warn_of_few_scores(size, "images")
-
         first = read_image(images[kept[0]], f"images[{kept[0]}]", reader)
         self.n_channels_, self.dtype_ = n_channels_of(first), first.dtype
+        drawn = with_bar(kept, len(kept), "Drawing patches", self.verbose)
         patches = draw_patches(
             (
                 self._patched(images[i], mask_at(masks, i), f"images[{i}]", reader)
-                for i in kept
+                for i in drawn
             ),
             len(kept),
-            self.patches_per_image,
+            n_patches_of_each(self.patches_per_image, len(kept)),
             self.min_coverage,
             seed,
         )
         self.n_patches_ = len(patches)
         self._takes_images = get_tags(self.estimator).input_tags.three_d_array
-        self.estimator_ = clone(self.estimator).fit(self._as_rows(patches), None)
-        scored = held_out if calibrates else kept
-        scores = self._scores(images, masks, scored, reader)
-        self.offset_ = threshold(scores, self.contamination)
-        return self
+        estimator = with_short_training(clone(self.estimator), self.patch_size_)
+        with long_training_warns(TRAINING_ADVICE):
+            self.estimator_ = estimator.fit(self._as_rows(patches), None)
 
-    def fit_predict(
-        self, images: Any, y: Any = None, *, masks: Masks = None
+    # Scores and maps ----------------------------------------------------------
+
+    def anomaly_map(
+        self, image: Any, mask: Any = None, *, stride: Any = None
     ) -> np.ndarray:
-        """Fit the detector and label the same images.
+        """Map how anomalous each pixel of one image is.
 
         Parameters
         ----------
-        images, y, masks : object
-            As in `fit`.
+        image : array-like of shape (H, W) or (H, W, C), or path of a file
+            Of any size from `patch_size` up.
+        mask : array-like of shape (H, W) or callable, default=None
+            The part to map. None is the function that `fit` got, or the whole image if
+            it got none.
+        stride : int, (int, int) or "auto", default=None
+            Replaces the stride of the detector. Smaller strides give smoother maps.
 
         Returns
         -------
-        labels : ndarray of shape (n,), int
-            1 or -1.
+        map : ndarray of shape (H, W), float64
+            In the units of the detector's `anomaly_map`. For detectors without one,
+            the anomaly scores of the patches around a pixel. Outside the mask it is 0,
+            or the lowest value inside if that is negative.
         """
-        return self.fit(images, y, masks=masks).predict(images, masks)
+        check_is_fitted(self)
+        mask = self.masks_ if mask is None else mask
+        return self._map(image, mask, "image", FileReader(), stride)
+
+    def anomaly_maps(
+        self, images: Iterable[Any], masks: Masks = None, *, stride: Any = None
+    ) -> Iterator[np.ndarray]:
+        """Map one image after the other.
+
+        Parameters
+        ----------
+        images : iterable of arrays or paths, or path of a folder
+            A generator is allowed.
+        masks, stride : object
+            As in `score_samples` and in `anomaly_map`.
+
+        Returns
+        -------
+        maps : iterator of ndarray of shape (H, W)
+            Each map is computed when it is asked for.
+        """
+        return self._maps(images, masks, stride)
+
+    def _place_scores(
+        self, images: Sequence[Any], masks: Masks, which: np.ndarray, reader: FileReader
+    ) -> Iterator[np.ndarray]:
+        for i in which:
+            mask = mask_at(masks, i)
+            patched = self._patched(images[i], mask, f"images[{i}]", reader)
+            # The last bit of a score may depend on the rows that are scored together.
+            # They are the patches of one image.
+            grid = patched.on_grid(self.stride_, self.min_coverage)
+            yield np.concatenate([self._patch_scores(patches) for _, patches in grid])
+
+    def _map(
+        self, source: Any, mask: Any, name: str, reader: FileReader, stride: Any = None
+    ) -> np.ndarray:
+        stride = self.stride_ if stride is None else steps(stride, self.patch_size_)
+        patched = self._patched(source, mask, name, reader)
+        parts = (
+            part
+            # All patches with a pixel inside, so that pixels at the border of the mask
+            # are blended from as many maps as other pixels.
+            for corners, patches in patched.on_grid(stride, 0)
+            for part in zip(corners, self._patch_maps(patches), strict=True)
+        )
+        blended = blend(parts, patched.image.shape[:2], self.patch_size_)
+        if patched.inside is not None:
+            blended[~patched.inside] = min(0.0, blended[patched.inside].min())
+        return blended
+
+    def _patch_maps(self, patches: np.ndarray) -> np.ndarray:
+        if not hasattr(self.estimator_, "anomaly_map"):
+            scores = self._patch_scores(patches)
+            return np.broadcast_to(-scores[:, None, None], patches.shape[:3])
+        kind = {} if self.map_kind == "residual" else {"kind": self.map_kind}
+        maps = np.asarray(self.estimator_.anomaly_map(self._as_rows(patches), **kind))
+        # Maps of flat rows are flat, with one value per channel.
+        return maps.reshape(*patches.shape[:3], -1).mean(-1)
+
+    def _patch_scores(self, patches: np.ndarray) -> np.ndarray:
+        return scores_of(self.estimator_, self._as_rows(patches)).astype(float)
+
+    def _as_rows(self, patches: np.ndarray) -> np.ndarray:
+        return patches if self._takes_images else patches.reshape(len(patches), -1)
+
+    def _patched(
+        self, source: Any, mask: Any, name: str, reader: FileReader
+    ) -> Patched:
+        image = read_image(source, name, reader)
+        check_like_first(image, self.n_channels_, self.dtype_, name)
+        inside = mask_of(image, mask, name, reader)
+        return Patched(image, inside, self.patch_size_, name)
 
     def _check_attributes(self) -> None:
         shape = (*sides(self.patch_size_, "patch_size_"), self.n_channels_ or 1)
@@ -346,11 +375,3 @@ class PatchDetector(ImageMethodsMixin, SaveMixin, MetaEstimatorMixin, BaseEstima
                 f"estimator_ takes {n_features} features, but patches of shape {shape} "
                 f"have {math.prod(shape)}."
             )
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        inner = get_tags(getattr(self, "estimator_", self.estimator))
-        tags.input_tags.two_d_array = False
-        tags.input_tags.three_d_array = True
-        tags.non_deterministic = inner.non_deterministic
-        return tags
