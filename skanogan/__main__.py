@@ -1,4 +1,4 @@
-"""``python -m skanogan benchmark`` and ``python -m skanogan versions``."""
+"""``python -m skanogan benchmark``, ``mark`` and ``versions``."""
 
 import sys
 from collections.abc import Sequence
@@ -6,9 +6,11 @@ from collections.abc import Sequence
 __all__ = ["main"]
 
 _USAGE = """usage: python -m skanogan benchmark [DATA ...]  compare detectors
+       python -m skanogan mark NORMAL CHECK --out REPORT
+                                                mark what is unusual on images
        python -m skanogan versions              print versions for a bug report
 
-python -m skanogan benchmark --help lists its arguments"""
+python -m skanogan COMMAND --help lists the arguments of a command"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,6 +32,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from skanogan.benchmark._cli import main as benchmark
 
         return benchmark(rest)
+    if command == "mark":
+        from skanogan._mark import main as mark
+
+        return mark(rest)
     if command == "versions" and not rest:
         import skanogan
 
@@ -40,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     print(
         f"python -m skanogan: error: unknown command {' '.join(argv)!r}. Use "
-        "benchmark or versions.",
+        "benchmark, mark or versions.",
         file=sys.stderr,
     )
     return 2

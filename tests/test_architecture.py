@@ -37,6 +37,7 @@ ROOMS = (
     "distributed",
     "utils",
     "__init__",
+    "_mark",
     "benchmark",
     "__main__",
 )
