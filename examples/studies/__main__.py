@@ -12,6 +12,7 @@ STUDIES = {
     "ocgan": "what each part and each parameter of OCGANDetector brings",
     "oct": "retinal OCT scans, from normal scans alone",
     "overhead": "time of AnoGANDetector compared with a bare torch loop",
+    "positions": "defects of magnetic tiles, by features of a pretrained network",
     "search": "AUROC of the latent search against its time",
     "selection": "thresholds, and a search with a cache of trainings",
     "speed": "speed as ratios: searches, other libraries, hardware, growth",

@@ -187,7 +187,7 @@ class PositionDetector(WholeImageDetector):
         reader: FileReader,
     ) -> None:
         first = read_image(images[kept[0]], f"images[{kept[0]}]", reader)
-        self.features_, self.mean_ = clone(self.features).fit([first]), None
+        self.features_, self.mean_ = clone(self.features).fit([first], None), None
         rng = np.random.RandomState(seed)
         each = -(-self.max_positions // len(kept))
         total: Any = 0.0
