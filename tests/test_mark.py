@@ -11,13 +11,15 @@ from PIL import Image
 
 from skanogan import OCGANDetector
 from skanogan.__main__ import main
-from skanogan._mark import command
+from skanogan._mark import command, detection
 from skanogan._mark.pictures import LONGEST_SIDE, Scale, marked_picture
 
 # Folders of a few tiny images are too small to calibrate a threshold.
 pytestmark = pytest.mark.filterwarnings(
     "ignore::skanogan.exceptions.CalibrationWarning"
 )
+
+BYTES = np.dtype("uint8")
 
 RECIPE = """
 import torch
@@ -50,7 +52,7 @@ def save(image, path):
 @pytest.fixture(autouse=True)
 def short_training(monkeypatch):
     cheap = functools.partial(OCGANDetector, backbone="mlp", max_iter=2)
-    monkeypatch.setattr(command, "OCGANDetector", cheap)
+    monkeypatch.setattr(detection, "OCGANDetector", cheap)
 
 
 @pytest.fixture
@@ -133,6 +135,19 @@ def test_features_of_a_function_mark_the_unusual_place(folders):
     rows, columns = np.nonzero(half)
     assert abs(rows.mean() / 9 - 12) < 3
     assert abs(columns.mean() / 9 - 15) < 3
+
+
+def test_features_of_another_dtype_are_not_compared(folders):
+    make_deep(folders / "check" / "deep.png")
+    assert mark("--features", "recipe:features") == 0
+    assert row(folders / "report", "deep.png")["label"] == "not checked"
+
+
+def test_normal_images_of_two_dtypes_are_refused(folders, capsys):
+    make_deep(folders / "normal" / "deep.png")
+    assert "deep.png) has dtype uint16" in refused(
+        capsys, "--features", "recipe:features"
+    )
 
 
 def test_names_with_spaces_umlauts_and_quotes_are_written_and_linked(folders):
@@ -326,7 +341,7 @@ def test_an_interruption_leaves_nothing(folders, monkeypatch, capsys):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command, "_scale", interrupted)
+    monkeypatch.setattr(command, "scale_of", interrupted)
     assert mark() == 130
     assert not (folders / "report").exists()
     assert "nothing was written" in capsys.readouterr().err
@@ -336,7 +351,7 @@ def test_maps_below_zero_are_marked_by_their_distance_from_the_median():
     image = np.full((256, 256), 100, np.uint8)
     found = np.full((256, 256), -50.0)
     found[100:120, 100:120] = -10
-    scale = Scale(median=-50, level=-20, pixels=(0, 255))
+    scale = Scale(-50, -20, BYTES, (0, 255))
     pixels = np.asarray(marked_picture(image, found, scale)).astype(int)
     marked = pixels[:, -256:]
     assert marked[110, 110, 0] > marked[110, 110, 1] + 40  # red
@@ -347,7 +362,7 @@ def test_a_thin_scratch_of_a_large_photograph_stays_outlined():
     image = np.zeros((2000, 1000, 3), np.uint8)
     found = np.zeros((2000, 1000))
     found[:, 500] = 1
-    picture = marked_picture(image, found, Scale(0, 0.5, (0, 255)))
+    picture = marked_picture(image, found, Scale(0, 0.5, BYTES, (0, 255)))
     assert picture.height <= LONGEST_SIDE
     outlined = (np.asarray(picture)[..., :3] == (255, 176, 0)).all(-1)
     assert outlined.any(axis=1).all()
@@ -355,12 +370,14 @@ def test_a_thin_scratch_of_a_large_photograph_stays_outlined():
 
 def test_pixels_of_16_bits_are_drawn_on_the_range_of_normal_images():
     dark = np.full((300, 300), 1000, np.uint16)
-    picture = marked_picture(dark, np.zeros((300, 300)), Scale(0, 1, (1000, 5000)))
+    picture = marked_picture(
+        dark, np.zeros((300, 300)), Scale(0, 1, dark.dtype, (1000, 5000))
+    )
     assert np.asarray(picture)[0, 0].tolist() == [0, 0, 0, 255]
 
 
 @pytest.mark.parametrize("n_channels", [2, 3, 5])
 def test_images_of_any_number_of_channels_are_drawn(n_channels):
     image = np.zeros((40, 30, n_channels), np.uint8)
-    picture = marked_picture(image, np.zeros((40, 30)), Scale(0, 1, (0, 255)))
+    picture = marked_picture(image, np.zeros((40, 30)), Scale(0, 1, BYTES, (0, 255)))
     assert picture.height == 40 * 7

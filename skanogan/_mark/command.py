@@ -8,46 +8,24 @@ import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from scipy.ndimage import gaussian_filter
-
-from skanogan import OCGANDetector
-from skanogan._data.image_files import FileReader, UnreadableImageError, image_files
-from skanogan._data.images import MOST_NAMED, read_image
-from skanogan._mark.pictures import Scale, marked_picture, pixel_range
-from skanogan._mark.report import Checked, summary, write_report
+from skanogan._data.image_files import image_files
+from skanogan._mark.detection import (
+    ERRORS,
+    NORMAL_SHARE,
+    check,
+    make_detector,
+    read_normal,
+    scale_of,
+)
+from skanogan._mark.report import summary, write_report
 from skanogan._runtime.command_line import Parser
 from skanogan._training.progress import with_bar
-from skanogan.baselines import MahalanobisDistance
-from skanogan.exceptions import ImageFileWarning
-from skanogan.image import PatchDetector, PositionDetector
+from skanogan.exceptions import LongRunWarning
 
 __all__ = ["main"]
-
-PATCH_SIZE = 32
-"""Patches of `PatchDetector`, unless a normal image is smaller."""
-
-SMALLEST_SIDE = 8
-"""Patches of fewer pixels show too little to learn from."""
-
-MOST_MAPPED = 20
-"""Normal images whose maps set the level of the outlines."""
-
-MOST_PIXELS = 100_000
-"""Pixels of each of these maps that are used. Photographs have millions."""
-
-NORMAL_SHARE = 0.998
-"""Share of the pixels of normal images that is not outlined."""
-
-SMOOTHING = 2.0
-"""Standard deviation of the Gaussian that smooths residuals, in pixels."""
-
-ERRORS = (ValueError, ImportError, OSError, RuntimeError)
-"""Errors of images, files and networks. Others are faults of the code."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -121,7 +99,7 @@ def _contamination(text: str) -> "float | str":
     try:
         share = float(text)
     except ValueError:
-        share = np.nan
+        share = 0.0
     if not 0 < share <= 0.5:
         raise argparse.ArgumentTypeError(
             f"{text} is no share above 0 and up to 0.5. Pass such a share, or auto."
@@ -145,15 +123,15 @@ def _run(arguments: argparse.Namespace, folder: Path, notes: list[str]) -> str:
             stacklevel=1,
         )
     features = None if arguments.features is None else _made(arguments.features)
-    normal = _read_normal(files)
-    detector = _detector(features, normal, arguments.contamination, arguments.seed)
+    normal = read_normal(files)
+    detector = make_detector(features, normal, arguments.contamination, arguments.seed)
     detector.fit(normal.paths).set_params(verbose=0)
-    scale = _scale(detector, normal)
+    scale = scale_of(detector, normal)
 
     (folder / "marked").mkdir()
     shown = with_bar(enumerate(to_check), len(to_check), "Checking images", 1)
     found = [
-        _check(detector, path, scale, folder / "marked" / f"{k}.png")
+        check(detector, path, scale, folder / "marked" / f"{k}.png")
         for k, path in shown
     ]
     if all(checked.score is None for checked in found):
@@ -208,9 +186,10 @@ def _warnings_as_notes(prog: str) -> Iterator[list[str]]:
     """Print each warning in one line when it is issued, and collect it for the page."""
     notes: list[str] = []
 
-    def show(message: Any, *_: Any, **__: Any) -> None:
+    def show(message: Any, category: Any, *_: Any, **__: Any) -> None:
         note = " ".join(str(message).split())
-        notes.append(note)
+        if not issubclass(category, LongRunWarning):
+            notes.append(note)
         print(f"{prog}: warning: {note}", file=sys.stderr)
 
     with warnings.catch_warnings():
@@ -218,7 +197,7 @@ def _warnings_as_notes(prog: str) -> Iterator[list[str]]:
         yield notes
 
 
-# Fit --------------------------------------------------------------------------
+# What is given ----------------------------------------------------------------
 
 
 def _files(name: str, given: str) -> list[Path]:
@@ -257,118 +236,3 @@ def _made(given: str) -> Any:
             "transform. Return a transformer such as NetworkFeatures."
         )
     return made
-
-
-@dataclass
-class _Normal:
-    """The normal images that can be read."""
-
-    paths: list[Path]
-    side: int
-    pixels: tuple[float, float]
-
-
-def _read_normal(files: Sequence[Path]) -> _Normal:
-    """Read all normal images: only then it shows which are damaged, and their sizes."""
-    paths, left_out = [], []
-    side, smallest = PATCH_SIZE, Path()
-    low, high = np.inf, -np.inf
-    # `fit` warns of alpha channels.
-    reader = FileReader(warns=False)
-    for path in with_bar(files, len(files), "Reading normal images", 1):
-        try:
-            image = read_image(path, "An image of NORMAL", reader)
-        except (UnreadableImageError, OSError):
-            left_out.append(path.name)
-            continue
-        paths.append(path)
-        if min(image.shape[:2]) < side:
-            side, smallest = min(image.shape[:2]), path
-        ends = pixel_range(image)
-        low, high = min(low, ends[0]), max(high, ends[1])
-    if left_out:
-        more = f", and {len(left_out) - MOST_NAMED} more" * (len(left_out) > MOST_NAMED)
-        warnings.warn(
-            f"{len(left_out)} of {len(files)} files of NORMAL cannot be read and are "
-            f"left out: {', '.join(left_out[:MOST_NAMED])}{more}.",
-            ImageFileWarning,
-            stacklevel=1,
-        )
-    if side < SMALLEST_SIDE:
-        raise ValueError(
-            f"An image of NORMAL ({smallest}) has a side of {side} pixels. Sides must "
-            f"have {SMALLEST_SIDE} or more. Leave it out."
-        )
-    return _Normal(paths, side, (low, high))
-
-
-def _detector(
-    features: Any, normal: _Normal, contamination: "float | str", seed: int
-) -> "PatchDetector | PositionDetector":
-    shared: dict[str, Any] = {
-        "contamination": contamination,
-        "random_state": seed,
-        "verbose": 1,
-    }
-    if not normal.paths:
-        raise ValueError("None of the files of NORMAL can be read.")
-    if features is not None:
-        return PositionDetector(MahalanobisDistance(), features, **shared)
-    if normal.side < PATCH_SIZE:
-        warnings.warn(
-            f"Patches have {normal.side} x {normal.side} pixels in place of "
-            f"{PATCH_SIZE} x {PATCH_SIZE}, because a normal image is that small.",
-            stacklevel=1,
-        )
-    patches = OCGANDetector(random_state=seed, verbose=1)
-    return PatchDetector(patches, patch_size=normal.side, **shared)
-
-
-def _scale(detector: Any, normal: _Normal) -> Scale:
-    """Map some normal images, to know which values are usual."""
-    some = normal.paths[:: -(-len(normal.paths) // MOST_MAPPED)]
-    values = []
-    for path in with_bar(some, len(some), "Mapping normal images", 1):
-        found = _map(detector, read_image(path, str(path), FileReader(warns=False)))
-        values.append(found.ravel()[:: -(-found.size // MOST_PIXELS)])
-    median, level = np.quantile(np.concatenate(values), [0.5, NORMAL_SHARE])
-    return Scale(float(median), float(level), normal.pixels)
-
-
-def _map(detector: Any, image: np.ndarray) -> np.ndarray:
-    found = np.asarray(detector.anomaly_map(image))
-    if isinstance(detector, PatchDetector):
-        # Residuals of single pixels are mostly noise. Maps of positions are smooth.
-        found = gaussian_filter(found, SMOOTHING)
-    return found
-
-
-# Check ------------------------------------------------------------------------
-
-
-def _check(detector: Any, path: Path, scale: Scale, picture: Path) -> Checked:
-    """Score and draw one file. An error is noted, and the other files are checked."""
-    checked = Checked(path)
-    with warnings.catch_warnings(record=True) as caught:
-        try:
-            image = read_image(path, "The image", FileReader())
-            score = float(detector.score_samples([image])[0])
-            found = _map(detector, image)
-            marked_picture(image, found, scale).save(picture)
-        except (*ERRORS, MemoryError) as error:
-            checked.note = _as_note(error, path)
-            return checked
-    checked.score, checked.decision = score, score - detector.offset_
-    checked.picture = picture
-    checked.note = " ".join(_as_note(str(warning.message), path) for warning in caught)
-    return checked
-
-
-def _as_note(problem: "Exception | str", path: Path) -> str:
-    """What an error or a warning says of a file that the report names beside it."""
-    text = str(problem).replace(f" ({path})", "").replace("images[0]", "The image")
-    text = text.replace("first image of fit", "first image of NORMAL")
-    if isinstance(problem, UnreadableImageError):
-        # The last sentence is about `fit`.
-        text = text.partition(" With unreadable=")[0]
-    return " ".join(text.split()) or type(problem).__name__

@@ -28,6 +28,7 @@ class Scale:
 
     median: float
     level: float
+    dtype: np.dtype[Any]
     pixels: tuple[float, float]
 
     def heat(self, found: np.ndarray) -> np.ndarray:
@@ -38,7 +39,7 @@ class Scale:
 
 def pixel_range(image: np.ndarray) -> tuple[float, float]:
     """Return the pixel values between which nearly all of an image lies."""
-    low, high = np.quantile(image[::4, ::4], [0.005, 0.995])
+    low, high = np.quantile(image[::4, ::4].astype(float), [0.005, 0.995])
     return float(low), float(high)
 
 
@@ -58,7 +59,7 @@ def marked_picture(image: np.ndarray, found: np.ndarray, scale: Scale) -> Any:
     plain, heat = (_enlarged(array, n_times) for array in (plain, heat))
 
     # From half of the level on, pixels turn red. Above the level they are outlined.
-    strength = np.clip(heat - 0.5, 0, 1) * 0.6
+    strength = np.clip(heat - 0.5, 0, 1) * 0.5
     marked = plain * (1 - strength) + HEAT * strength
     above = heat[..., 0] > 1
     width = max(1, round(max(above.shape) / 250))
