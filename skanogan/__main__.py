@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return benchmark(rest)
     if command == "mark":
-        from skanogan._mark import main as mark
+        from skanogan._mark.command import main as mark
 
         return mark(rest)
     if command == "versions" and not rest:

@@ -1,0 +1,1 @@
+"""``python -m skanogan mark``: from two folders of images to marked pictures."""
