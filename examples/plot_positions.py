@@ -187,7 +187,7 @@ for name, (estimator, transformer) in compared.items():
 
 # %%
 # Regular textures without their borders are easy: PCA of pixels finds nearly all
-# defects of cloth and dots. The random streaks of metal are better described by features.
+# defects of cloth and dots. Features describe the random streaks of metal better.
 #
 # `reconstruct` returns the closest normal features at each position, for detectors that
 # find closest normal rows. The squared distance between them and the features of an
