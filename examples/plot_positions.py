@@ -75,8 +75,9 @@ for kind, defect in DEFECTS.items():
 
 # %%
 # The baseline is a network with random weights: three convolutions. A network that was
-# trained on photographs is passed in the same way and does better on photographs; the
-# :doc:`guide </features>` to images has recipes for several packages.
+# trained on photographs is passed in the same way, and the :doc:`guide </features>` has
+# recipes. It usually does better on photographs. These textures are too easy to show
+# it.
 #
 # The weights are drawn from a generator of their own, so the global state of torch
 # does not change.
