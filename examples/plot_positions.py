@@ -75,8 +75,9 @@ for kind, defect in DEFECTS.items():
 
 # %%
 # The baseline is a network with random weights: three convolutions. A network that was
-# trained on photographs is passed in the same way and does better on photographs; the
-# :doc:`guide </features>` to images has recipes for several packages.
+# trained on photographs is passed in the same way, and the :doc:`guide </features>` has
+# recipes. It usually does better on photographs. These textures are too easy to show
+# it.
 #
 # The weights are drawn from a generator of their own, so the global state of torch
 # does not change.
@@ -187,7 +188,7 @@ for name, (estimator, transformer) in compared.items():
 
 # %%
 # Regular textures without their borders are easy: PCA of pixels finds nearly all
-# defects of cloth and dots. The random streaks of metal are better described by features.
+# defects of cloth and dots. Features describe the random streaks of metal better.
 #
 # `reconstruct` returns the closest normal features at each position, for detectors that
 # find closest normal rows. The squared distance between them and the features of an
