@@ -127,7 +127,8 @@ def _skip_routing(
 ) -> bool | None:
     """Skip methods that scikit-learn adds to each class and documents itself."""
     made = name.startswith("set_") and name.endswith("_request")
-    made |= getattr(member, "__qualname__", "") == "ClassifierMixin.score"
+    documented = ("ClassifierMixin.score", "_SetOutputMixin.set_output")
+    made |= getattr(member, "__qualname__", "") in documented
     return True if made or name == "get_metadata_routing" else None
 
 

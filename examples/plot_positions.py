@@ -99,13 +99,12 @@ network = nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), third)
 # The features are the outputs of the three convolutions at 16 x 16 positions, side by
 # side: 96 numbers for each position. A detector learns them as rows of a table.
 #
-# Outputs of a ReLU are zero for most positions. If columns are standardised, their rare
-# values dominate all distances. We therefore take the outputs before it.
+# We take the outputs before each ReLU. Those after it are zero for most positions, and
+# an untrained GAN ranked images by chance with them.
 #
 # Convolutions pad images with zeros, so features at the border look anomalous. A mask
 # leaves out the outermost positions. As it is a function, scores and maps use it too.
-# Maps are smoothed by only 4 pixels, so that values outside of the mask do not reach
-# inside. 20 images are too few to hold some out for the threshold, so it is set by
+# 20 images are too few to hold some out for the threshold, so it is set by
 # `contamination`.
 features = NetworkFeatures(
     network, ["0", "2", "4"], pooling=None, grid_size=16, mean=0.5, std=0.25

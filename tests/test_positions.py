@@ -211,6 +211,14 @@ def test_outside_of_the_mask_a_map_has_its_lowest_value():
     assert (found[:, 12:] == found[:, :12].min()).all()
 
 
+def test_an_anomaly_outside_of_the_mask_does_not_reach_into_it():
+    mask = np.zeros((16, 20), bool)
+    mask[:, :12] = True
+    detector = made(smoothing="auto").fit(noise())
+    plain = detector.anomaly_map(noise(1, seed=9)[0], mask)
+    np.testing.assert_allclose(detector.anomaly_map(spotted(), mask), plain)
+
+
 def test_maps_of_several_images_are_those_of_each():
     detector, images = made().fit(noise()), noise(3, seed=7)
     for image, found in zip(images, detector.anomaly_maps(iter(images)), strict=True):

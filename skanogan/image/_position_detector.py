@@ -33,8 +33,8 @@ class PositionDetector(WholeImageDetector):
     A transformer computes features of each image on a grid of positions, such as those
     of a network that was trained on photographs (`skanogan.features.NetworkFeatures`).
     The features of one position are one row. The detector learns rows of normal images.
-    The scores of the positions of an image are pooled to that of the image, and are
-    its map.
+    The score of an image is pooled from the scores of its positions. The map of an
+    image shows the score of each position.
 
     Parameters
     ----------
@@ -44,7 +44,8 @@ class PositionDetector(WholeImageDetector):
     features : transformer
         Turns images into features (n, rows, columns, n_features), such as
         ``NetworkFeatures(network, layers, pooling=None, image_size=256)``. It is cloned
-        and fitted. One that is fitted is passed as ``FrozenEstimator(features)``.
+        and fitted. One that is fitted is passed as
+        ``sklearn.frozen.FrozenEstimator(features)``.
     subtract_mean : bool, default=False
         Whether the mean of the normal images at each position is subtracted. Set it if
         every image shows the same thing at the same place. All images then need the
@@ -229,8 +230,8 @@ class PositionDetector(WholeImageDetector):
         Returns
         -------
         map : ndarray of shape (H, W), float64
-            Anomaly scores of positions, interpolated and smoothed. Outside the mask it
-            is the lowest value inside.
+            Anomaly scores of positions, interpolated and smoothed. Positions that are
+            not inside the mask, and pixels outside, have the lowest value inside.
         """
         check_is_fitted(self)
         mask = self.masks_ if mask is None else mask
@@ -297,8 +298,11 @@ class PositionDetector(WholeImageDetector):
         image = read_image(source, name, reader)
         inside = mask_of(image, mask, name, reader)
         (grid,) = self._computed([image], [name])
-        found = -self._grid_scores(grid)
-        size = image.shape[:2]
+        found, size = -self._grid_scores(grid), image.shape[:2]
+        if inside is not None:
+            # Values of positions outside of the mask would be smoothed into it.
+            counts = self._inside(inside, *found.shape).reshape(found.shape)
+            found[~counts] = found[counts].min()
         # A Gaussian as wide as a position takes seconds on an image of 3 megapixels.
         fine = [min(a, FINENESS * n) for a, n in zip(size, found.shape, strict=True)]
         if self.smoothing == "auto":
