@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from skanogan._data.image_files import image_files
 from skanogan._mark.detection import (
@@ -21,7 +21,6 @@ from skanogan._mark.detection import (
     scale_of,
 )
 from skanogan._mark.report import summary, write_report
-from skanogan._runtime.command_line import Parser
 from skanogan._training.progress import with_bar
 from skanogan.exceptions import LongRunWarning
 
@@ -57,8 +56,15 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _make_parser() -> Parser:
-    parser = Parser(
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Print one line without the usage, which ``--help`` prints."""
+        message = " ".join(message.split())
+        self.exit(2, f"{self.prog}: error: {message} (--help lists the arguments)\n")
+
+
+def _make_parser() -> argparse.ArgumentParser:
+    parser = _Parser(
         prog="python -m skanogan mark",
         description="Mark what is unusual on images. REPORT gets index.html (open it "
         "in a browser), scores.csv and the marked pictures.",

@@ -5,9 +5,8 @@ import importlib.util
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from skanogan._runtime.command_line import Parser
 from skanogan.benchmark._detectors import ROBUST, as_text, find_detectors
 from skanogan.benchmark._report import (
     detector_table,
@@ -35,6 +34,13 @@ _UNLABELLED = (
 )
 """The detectors of the second table of embedded data. FAnoGANDetector scores there as
 AnoGANDetector, and takes twice as long."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Print one line without the usage, which ``--help`` prints."""
+        message = " ".join(message.split())
+        self.exit(2, f"{self.prog}: error: {message} (--help lists the arguments)\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -93,7 +99,7 @@ def _run(arguments: argparse.Namespace, protocol: str, names: str, out: Path) ->
 
 def _make_parser() -> argparse.ArgumentParser:
     protocols = "\n".join(f"  {name:10} {words}" for name, words in PROTOCOLS.items())
-    parser = Parser(
+    parser = _Parser(
         prog="python -m skanogan benchmark",
         description="Compare detectors on labelled data: how well they rank anomalies, "
         "how many normal\nrows they label as outliers, and how long they take.",
