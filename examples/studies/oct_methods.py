@@ -55,7 +55,7 @@ def detectors(seed: int, memory: str) -> dict[tuple[str, str], Any]:
     shared: dict[str, Any] = {"random_state": seed, "memory": memory}
     anogan = {**shared, "max_iter": 1000}
     f_anogan = {**anogan, "encoder_max_iter": 1000}
-    ocgan = {**shared, "n_mining_steps": 0}  # half of the time
+    ocgan = {**shared, "max_iter": 1000}
     found: dict[tuple[str, str], Any] = {}
     for kind in (*WHOLE_SCANS, "patches"):
         found[kind, "PCA reconstruction"] = PCAReconstruction()
