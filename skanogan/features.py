@@ -1,6 +1,7 @@
 """Features of images from a fixed network, such as one that was trained on ImageNet."""
 
 import copy
+import math
 import mmap
 import threading
 from collections.abc import Iterator, Sequence
@@ -193,8 +194,7 @@ class NetworkFeatures(PicklingMixin, TransformerMixin, BaseEstimator):
         names = self.layers or ["output"]
         channels = [maps.shape[1] for maps in outputs]
         fitted.layer_channels_ = dict(zip(names, channels, strict=True))
-        largest = max((tuple(m.shape[2:]) for m in outputs), key=lambda s: s[0] * s[1])
-        fitted.grid_shape_ = None if self.pooling else fitted._grid(largest)
+        fitted.grid_shape_ = None if self.pooling else fitted._grid(outputs)
         self.__dict__.update(vars(fitted))
         return self
 
@@ -352,15 +352,17 @@ class NetworkFeatures(PicklingMixin, TransformerMixin, BaseEstimator):
         if self.pooling == "mean":
             features = torch.cat([maps.mean((2, 3)) for maps in outputs], 1)
         else:
-            largest = max((m.shape[2:] for m in outputs), key=lambda s: s[0] * s[1])
-            size = self._grid(tuple(largest))
+            size = self._grid(outputs)
             maps = torch.cat([_resized(m, size) for m in outputs], 1)
             features = maps.permute(0, 2, 3, 1)
         return np.ascontiguousarray(features.float().cpu().numpy())
 
-    def _grid(self, largest: tuple[int, ...]) -> tuple[int, int]:
-        given = self.grid_size
-        return sides(largest if given is None else given, "grid_size")
+    def _grid(self, outputs: list[Tensor]) -> tuple[int, int]:
+        """Return `grid_size`, or the size of the largest map."""
+        if self.grid_size is not None:
+            return sides(self.grid_size, "grid_size")
+        n_rows, n_columns = max((m.shape[2:] for m in outputs), key=math.prod)
+        return n_rows, n_columns
 
     @at_work()
     def _outputs(self, pixels: Tensor) -> list[Tensor]:

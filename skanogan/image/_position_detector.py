@@ -290,7 +290,7 @@ class PositionDetector(WholeImageDetector):
         self, images: Sequence[Any], masks: Masks, which: np.ndarray, reader: FileReader
     ) -> Iterator[np.ndarray]:
         for _, grid, inside in self._grids(images, masks, which, reader):
-            yield self._grid_scores(grid).ravel()[inside]
+            yield self._grid_scores(grid)[inside]
 
     def _map(
         self, source: Any, mask: Any, name: str, reader: FileReader, stride: Any = None
@@ -301,7 +301,7 @@ class PositionDetector(WholeImageDetector):
         found, size = -self._grid_scores(grid), image.shape[:2]
         if inside is not None:
             # Values of positions outside of the mask would be smoothed into it.
-            counts = self._inside(inside, *found.shape).reshape(found.shape)
+            counts = self._inside(inside, *found.shape)
             found[~counts] = found[counts].min()
         # A Gaussian as wide as a position takes seconds on an image of 3 megapixels.
         fine = [min(a, FINENESS * n) for a, n in zip(size, found.shape, strict=True)]
@@ -370,12 +370,12 @@ class PositionDetector(WholeImageDetector):
     def _inside(
         self, mask: np.ndarray | None, n_rows: int, n_columns: int
     ) -> np.ndarray:
-        """Which positions, flat, have enough pixels inside the mask."""
+        """Which positions, (rows, columns), have enough pixels inside the mask."""
         if mask is None:
-            return np.ones(n_rows * n_columns, bool)
+            return np.ones((n_rows, n_columns), bool)
         pixels = torch.from_numpy(mask[None, None].astype(np.float64))
         shares = nn.functional.adaptive_avg_pool2d(pixels, (n_rows, n_columns))
-        share = shares.numpy().ravel()
+        share = shares[0, 0].numpy()
         # A position without a pixel inside never counts.
         least = max(min(self.min_coverage - 1e-9, share.max()), 1e-12)
         return np.asarray(share >= least)
