@@ -20,6 +20,7 @@ __all__ = [
     "as_images",
     "as_masks",
     "check_like_first",
+    "first_names",
     "mask_at",
     "mask_of",
     "n_channels_of",
@@ -99,16 +100,19 @@ def only_readable(
         else:
             readable.append(i)
     if left_out:
-        named = ", ".join(left_out[:MOST_NAMED])
-        n_more = len(left_out) - MOST_NAMED
         warn(
             f"fit leaves out {len(left_out)} of {len(left_out) + len(readable)} "
-            f"images, because their files cannot be read: {named}"
-            + (f", and {n_more} more" if n_more > 0 else "")
-            + ". Repair these files or leave them out.",
+            f"images, because their files cannot be read: {first_names(left_out)}. "
+            "Repair these files or leave them out.",
             ImageFileWarning,
         )
     return np.array(readable, int)
+
+
+def first_names(names: Sequence[str]) -> str:
+    """Write the first few names for a warning, and how many more there are."""
+    n_more = len(names) - MOST_NAMED
+    return ", ".join(names[:MOST_NAMED]) + (f", and {n_more} more" * (n_more > 0))
 
 
 def n_channels_of(image: np.ndarray) -> int | None:

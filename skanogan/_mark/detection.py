@@ -12,8 +12,8 @@ from scipy.ndimage import gaussian_filter
 from skanogan import OCGANDetector
 from skanogan._data.image_files import FileReader, UnreadableImageError
 from skanogan._data.images import (
-    MOST_NAMED,
     check_like_first,
+    first_names,
     n_channels_of,
     read_image,
 )
@@ -88,10 +88,9 @@ def read_normal(files: Sequence[Path]) -> Normal:
         ends = pixel_range(image)
         low, high = min(low, ends[0]), max(high, ends[1])
     if left_out:
-        more = f", and {len(left_out) - MOST_NAMED} more" * (len(left_out) > MOST_NAMED)
         warnings.warn(
             f"{len(left_out)} of {len(files)} files of NORMAL cannot be read and are "
-            f"left out: {', '.join(left_out[:MOST_NAMED])}{more}.",
+            f"left out: {first_names(left_out)}.",
             ImageFileWarning,
             stacklevel=1,
         )
