@@ -13,10 +13,10 @@ from skanogan.inspection._map_panels import draw_bars, draw_images, heading, row
 from skanogan.inspection._rows import (
     as_rows_or_paths,
     check_count,
-    check_methods,
     chosen_positions,
     column_names,
     finite_scores,
+    inner_detector,
     matched_rows,
     scores_and_threshold,
 )
@@ -109,8 +109,9 @@ class AnomalyMapDisplay:
         ----------
         detector : object
             A fitted detector with `anomaly_map`, `score_samples` or
-            `decision_function`, and possibly `reconstruct`. For a `PatchDetector`
-            whose `fit` got an array or list of masks, use `from_predictions`.
+            `decision_function`, and possibly `reconstruct`, or a pipeline or search
+            that ends in one. For a `PatchDetector` whose `fit` got an array or list of
+            masks, use `from_predictions`.
         X : array-like of shape (n_samples, ...), list of images or paths, or path
             Rows as the detector accepts them, or a folder of images for a
             `PatchDetector`. Only those drawn are reconstructed.
@@ -128,9 +129,9 @@ class AnomalyMapDisplay:
         display : AnomalyMapDisplay
         """
         check_matplotlib(f"{cls.__name__}.from_estimator")
-        check_methods(cls.__name__, detector, ["anomaly_map"])
         check_count("max_rows", max_rows, MOST_ROWS)
         check_count("max_features", max_features)
+        detector, X, names = inner_detector(cls.__name__, detector, ["anomaly_map"], X)
         X = as_rows_or_paths(X, detector)
         if indices is None:
             scores, threshold = scores_and_threshold(detector, X)
@@ -153,7 +154,7 @@ class AnomalyMapDisplay:
             threshold=threshold,
             indices=at,
             n_samples=_num_samples(X) if indices is None else None,
-            feature_names=column_names(X, detector),
+            feature_names=names,
         ).plot(max_features=max_features, figure=figure)
 
     @classmethod

@@ -17,7 +17,7 @@ from skanogan.inspection._drawing import (
     check_matplotlib,
     own_axes,
 )
-from skanogan.inspection._rows import check_count, check_methods
+from skanogan.inspection._rows import check_count, inner_detector
 
 __all__ = ["EmbeddingDisplay"]
 
@@ -108,7 +108,7 @@ class EmbeddingDisplay:
         Parameters
         ----------
         detector : object
-            A fitted detector with `embed`.
+            A fitted detector with `embed`, or a pipeline or search that ends in one.
         X : array-like of shape (n_samples, ...)
             Rows in a form that the detector accepts. Only those drawn are embedded.
         y : array-like of shape (n_samples,), default=None
@@ -129,7 +129,7 @@ class EmbeddingDisplay:
         display : EmbeddingDisplay
         """
         check_matplotlib(f"{cls.__name__}.from_estimator")
-        check_methods(cls.__name__, detector, ["embed"])
+        detector, X, _ = inner_detector(cls.__name__, detector, ["embed"], X)
         drawn = _drawn(detector.embed, X, y, max_rows, perplexity, random_state)
         name = type(detector).__name__ if name is None else name
         return cls(**drawn, name=name).plot(ax)

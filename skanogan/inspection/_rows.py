@@ -20,6 +20,7 @@ __all__ = [
     "chosen_positions",
     "column_names",
     "finite_scores",
+    "inner_detector",
     "matched_rows",
     "scores_and_threshold",
 ]
@@ -33,6 +34,57 @@ def check_methods(caller: str, detector: Any, names: Sequence[str]) -> None:
             f"This {type(detector).__name__} has no {', '.join(missing)}. {caller} "
             f"needs a fitted detector with {', '.join(names)}."
         )
+
+
+def inner_detector(
+    caller: str, estimator: Any, names: Sequence[str], X: Any = None
+) -> tuple[Any, Any, list[str] | None]:
+    """Find the detector in a pipeline, a search or a wrapper.
+
+    Parameters
+    ----------
+    caller : str
+        The display that asks.
+    estimator : object
+        A fitted detector, or what holds one.
+    names : sequence of str
+        The public names that the display needs.
+    X : array-like, default=None
+        Rows as the estimator takes them.
+
+    Returns
+    -------
+    detector : object
+        It has all names.
+    X : array-like or None
+        Rows as the detector takes them.
+    feature_names : list of str or None
+        Their columns, as the last transformer names them.
+    """
+    detector, features = estimator, None
+    while not all(hasattr(detector, name) for name in names):
+        if hasattr(detector, "steps"):
+            if len(detector.steps) > 1:
+                transformer = detector[:-1]
+                X = None if X is None else transformer.transform(X)
+                features = _names_out(transformer)
+            detector = detector[-1]
+        elif hasattr(detector, "best_estimator_"):
+            detector = detector.best_estimator_
+        elif hasattr(detector, "estimator_"):
+            detector = detector.estimator_
+        else:
+            break
+    check_methods(caller, detector, names)
+    return detector, X, features or column_names(X, detector)
+
+
+def _names_out(transformer: Any) -> list[str] | None:
+    """The names of the transformed columns. Some transformers know none."""
+    try:
+        return [str(name) for name in transformer.get_feature_names_out()]
+    except (AttributeError, ValueError):
+        return None
 
 
 def check_count(name: str, value: Any, most: int | None = None) -> None:

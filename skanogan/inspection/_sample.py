@@ -19,8 +19,8 @@ from skanogan.inspection._rows import (
     all_names,
     as_rows,
     check_count,
-    check_methods,
     column_names,
+    inner_detector,
 )
 
 __all__ = ["SampleDisplay"]
@@ -102,7 +102,8 @@ class SampleDisplay:
         Parameters
         ----------
         detector : object
-            A fitted detector with `sample`.
+            A fitted detector with `sample`, or a pipeline or search that ends in one.
+            Rows are shown as the detector takes them.
         X : array-like of shape (n, ...), default=None
             As in `from_predictions`.
         n_samples : int, default=None
@@ -119,7 +120,7 @@ class SampleDisplay:
         display : SampleDisplay
         """
         check_matplotlib(f"{cls.__name__}.from_estimator")
-        check_methods(cls.__name__, detector, ["sample"])
+        detector, X, names = inner_detector(cls.__name__, detector, ["sample"], X)
         image_shape = getattr(detector, "image_shape_", None)
         if n_samples is None:
             n_samples = TABLE_ROWS if image_shape is None else 25
@@ -128,7 +129,7 @@ class SampleDisplay:
             detector.sample(n_samples, random_state=random_state),
             X,
             image_shape=image_shape,
-            feature_names=column_names(X, detector),
+            feature_names=names,
             max_features=max_features,
             figure=figure,
         )

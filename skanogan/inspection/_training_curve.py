@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from skanogan.inspection._drawing import LEGEND, check_matplotlib, own_axes, room_above
-from skanogan.inspection._rows import check_methods
+from skanogan.inspection._rows import inner_detector
 
 __all__ = ["TrainingCurveDisplay"]
 
@@ -85,7 +85,7 @@ class TrainingCurveDisplay:
         Parameters
         ----------
         detector : object
-            A fitted detector with `history_`.
+            A fitted detector with `history_`, or a pipeline or search that ends in one.
         names : list of str, default=None
             As in `plot`.
         name : str, default=None
@@ -98,7 +98,7 @@ class TrainingCurveDisplay:
         display : TrainingCurveDisplay
         """
         check_matplotlib(f"{cls.__name__}.from_estimator")
-        check_methods(cls.__name__, detector, ["history_"])
+        detector, _, _ = inner_detector(cls.__name__, detector, ["history_"])
         name = type(detector).__name__ if name is None else name
         return cls(history=detector.history_, name=name).plot(ax, names=names)
 
