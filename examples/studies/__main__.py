@@ -13,6 +13,7 @@ STUDIES = {
     "oct": "retinal OCT scans, from normal scans alone",
     "overhead": "time of AnoGANDetector compared with a bare torch loop",
     "positions": "defects of magnetic tiles, by features of a pretrained network",
+    "reasons": "which column of a row of a CSV is wrong, by explain",
     "search": "AUROC of the latent search against its time",
     "selection": "thresholds, and a search with a cache of trainings",
     "speed": "speed as ratios: searches, other libraries, hardware, growth",

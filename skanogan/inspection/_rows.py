@@ -10,6 +10,7 @@ from sklearn.utils.validation import column_or_1d
 from skanogan._data.image_files import FileReader, is_path
 from skanogan._data.images import as_images, read_image
 from skanogan._runtime.compatibility import _num_samples
+from skanogan.model_selection import NoveltyClassifier
 
 __all__ = [
     "all_names",
@@ -71,7 +72,7 @@ def inner_detector(
             detector = detector[-1]
         elif hasattr(detector, "best_estimator_"):
             detector = detector.best_estimator_
-        elif hasattr(detector, "estimator_"):
+        elif isinstance(detector, NoveltyClassifier):
             detector = detector.estimator_
         else:
             break

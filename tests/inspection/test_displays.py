@@ -6,7 +6,13 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from cheap import cheap
+from sklearn.ensemble import IsolationForest
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
+from skanogan import AnoGANDetector
 from skanogan.inspection import (
     AnomalyMapDisplay,
     EmbeddingDisplay,
@@ -67,3 +73,40 @@ def test_importing_the_displays_does_not_load_matplotlib():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "False"
+
+
+def in_pipeline(detector, X):
+    return make_pipeline(StandardScaler(), detector).fit(X)
+
+
+def test_a_display_finds_the_detector_in_a_pipeline_and_names_its_columns():
+    X = pd.DataFrame(np.random.RandomState(0).normal(size=(90, 3)), columns=list("abc"))
+    detector = cheap(AnoGANDetector)
+    estimator = in_pipeline(detector, X)
+    maps = AnomalyMapDisplay.from_estimator(estimator, X, max_rows=2)
+    assert list(maps.feature_names) == ["a", "b", "c"]
+    rows = estimator[:-1].transform(X)[maps.indices]
+    np.testing.assert_allclose(maps.queries, rows)
+    sample = SampleDisplay.from_estimator(estimator, X, random_state=0)
+    assert list(sample.feature_names) == ["a", "b", "c"]
+    EmbeddingDisplay.from_estimator(estimator, X, random_state=0)
+    TrainingCurveDisplay.from_estimator(estimator)
+
+
+def test_a_display_finds_the_detector_in_a_search_of_a_pipeline():
+    X = np.random.RandomState(0).normal(size=(160, 2))
+    search = GridSearchCV(
+        make_pipeline(StandardScaler(), cheap(AnoGANDetector)),
+        {"anogandetector__max_iter": [1, 2]},
+        scoring=lambda detector, X, y=None: detector.score_samples(X).mean(),
+        cv=2,
+    ).fit(X)
+    display = AnomalyMapDisplay.from_estimator(search, X, max_rows=1)
+    assert display.threshold == search.best_estimator_[-1].offset_
+
+
+def test_a_pipeline_without_a_detector_is_refused():
+    X = np.random.RandomState(0).normal(size=(20, 2))
+    estimator = make_pipeline(StandardScaler(), IsolationForest()).fit(X)
+    with pytest.raises(TypeError, match=r"IsolationForest has no anomaly_map"):
+        AnomalyMapDisplay.from_estimator(estimator, X)
