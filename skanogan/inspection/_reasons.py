@@ -21,9 +21,9 @@ SCORED = 8192
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Reasons:
-    """What `explain` found for each row.
+    """What `explain` found for each row. Parameters are attributes.
 
-    Attributes
+    Parameters
     ----------
     feature_names : list of str
         Names of the d features.

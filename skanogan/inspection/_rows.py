@@ -10,7 +10,6 @@ from sklearn.utils.validation import column_or_1d
 from skanogan._data.image_files import FileReader, is_path
 from skanogan._data.images import as_images, read_image
 from skanogan._runtime.compatibility import _num_samples
-from skanogan.model_selection import NoveltyClassifier
 
 __all__ = [
     "all_names",
@@ -72,10 +71,12 @@ def inner_detector(
             detector = detector[-1]
         elif hasattr(detector, "best_estimator_"):
             detector = detector.best_estimator_
-        elif isinstance(detector, NoveltyClassifier):
-            detector = detector.estimator_
         else:
-            break
+            # A wrapper of a detector. Forests also have an estimator_, which is none.
+            inner = getattr(detector, "estimator_", None)
+            if not all(hasattr(inner, name) for name in names):
+                break
+            detector = inner
     check_methods(caller, detector, names)
     return detector, X, features or column_names(X, detector)
 

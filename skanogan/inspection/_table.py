@@ -1,6 +1,5 @@
 """Rows of two tables, recombined cell by cell, in the container that they came in."""
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -55,10 +54,10 @@ class StackedTables:
         if hasattr(X, "iloc"):
             import pandas as pd
 
-            with warnings.catch_warnings():
-                # Pandas warns of columns without any value.
-                warnings.simplefilter("ignore", FutureWarning)
-                return pd.concat([X, others], ignore_index=True)
+            X, others = X.reset_index(drop=True), others.reset_index(drop=True)
+            pairs = [(X.iloc[:, j], others.iloc[:, j]) for j in range(X.shape[1])]
+            columns = {j: _one_below_the_other(*pair) for j, pair in enumerate(pairs)}
+            return pd.DataFrame(columns).set_axis(X.columns, axis=1)
         if self.is_frame:
             import polars as pl
 
@@ -166,6 +165,18 @@ def distances(cells: np.ndarray, others: np.ndarray, is_number: bool) -> np.ndar
         found = (cells[:, None] != others).astype(float)
     one, other = np.isnan(cells)[:, None], np.isnan(others)
     return np.where(one | other, (one != other).astype(float), found)
+
+
+def _one_below_the_other(column: Any, other: Any) -> Any:
+    """Concatenate two columns of pandas. The dtype of one without values is ignored."""
+    import pandas as pd
+
+    n, m = len(column), len(other)
+    if column.isna().all():
+        return other.reindex([-1] * n + list(range(m))).reset_index(drop=True)
+    if other.isna().all():
+        return column.reindex(list(range(n)) + [-1] * m).reset_index(drop=True)
+    return pd.concat([column, other], ignore_index=True)
 
 
 def _as_table(X: Any, name: str) -> np.ndarray:

@@ -91,6 +91,23 @@ def test_a_gap_where_normal_rows_have_values_can_be_a_reason():
     assert reasons.normal_values.iloc[0, 0] == 1.5
 
 
+def test_a_column_without_any_value_in_the_rows_keeps_the_type_of_normal_rows(shop):
+    rows = shop.iloc[:2].copy()
+    rows["kind"] = None
+    rows["n"] = np.nan
+    dtypes = []
+
+    class Recorder:
+        def score_samples(self, X):
+            dtypes.append(X.dtypes)
+            return np.zeros(len(X))
+
+    reasons = explain(Recorder(), rows, shop)
+    assert all(found["kind"] == "category" for found in dtypes)
+    assert reasons.normal_values["kind"].notna().all()
+    assert reasons.normal_values["n"].notna().all()
+
+
 def test_the_contribution_is_what_the_score_gains_by_the_normal_value():
     X = np.array([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
     reasons = explain(Furthest(), [[9.0, 1.0]], X, n_neighbors=3)
