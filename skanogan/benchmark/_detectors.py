@@ -35,7 +35,8 @@ PYOD: dict[str, tuple[str, dict[str, Any]]] = {
     "HBOS": ("pyod.models.hbos:HBOS", {}),
 }
 """Baselines that need PyOD. No group holds them, so that the results of a group do not
-depend on what is installed."""
+depend on what is installed. ECOD compares a row with the rows that are scored with it,
+so that many anomalies among them look normal (docs/results/benchmarks_tables.md)."""
 
 GROUPS = ("package", "untrained", "baselines")
 """The groups of detectors that "all" stands for."""
