@@ -127,9 +127,9 @@ def _make_parser() -> argparse.ArgumentParser:
         "--detectors",
         metavar="A,B,...",
         help="all (the default), package, untrained, robust (as set for unlabelled "
-        "rows), baselines, names of detectors, or import paths such as "
-        "package.module:Class or pyod.models.ecod.ECOD; arguments may follow, as in "
-        "'AnoGANDetector(max_iter=500)'",
+        "rows), baselines, names of detectors (ECOD and HBOS need PyOD), or import "
+        "paths such as package.module:Class or pyod.models.copod.COPOD; arguments may "
+        "follow, as in 'AnoGANDetector(max_iter=500)'",
     )
     parser.add_argument(
         "--classes",

@@ -11,6 +11,7 @@ from skanogan.benchmark._sources import UsageError
 
 __all__ = [
     "BASELINES",
+    "PYOD",
     "ROBUST",
     "DetectorSpec",
     "as_text",
@@ -28,6 +29,14 @@ BASELINES: dict[str, tuple[str, dict[str, Any]]] = {
     "MeanDistance": ("skanogan.baselines:MeanDistance", {}),
 }
 """Import path of each baseline, and its arguments other than the defaults."""
+
+PYOD: dict[str, tuple[str, dict[str, Any]]] = {
+    "ECOD": ("pyod.models.ecod:ECOD", {}),
+    "HBOS": ("pyod.models.hbos:HBOS", {}),
+}
+"""Baselines that need PyOD. No group holds them, so that the results of a group do not
+depend on what is installed. ECOD compares a row with the rows that are scored with it,
+so that many anomalies among them look normal (docs/results/benchmarks_tables.md)."""
 
 GROUPS = ("package", "untrained", "baselines")
 """The groups of detectors that "all" stands for."""
@@ -75,7 +84,7 @@ class DetectorSpec:
     @property
     def family(self) -> str:
         """One of "skanogan", "baseline" and "other"."""
-        if self.path in {path for path, _ in BASELINES.values()}:
+        if self.path in {path for path, _ in (BASELINES | PYOD).values()}:
             return "baseline"
         made = type(self.make()).__module__
         return "skanogan" if made.partition(".")[0] == "skanogan" else "other"
@@ -89,7 +98,7 @@ def find_detectors(names: str | Iterable[str] = "all") -> list[DetectorSpec]:
     ``"AnoGANDetector(max_iter=500)"``. "package" stands for the detectors of this
     package, "untrained" for the same without training, "robust" for the same as they
     are set for unlabelled rows, "baselines" for the baselines, and "all" for the
-    package, untrained and baselines.
+    package, untrained and baselines. "ECOD" and "HBOS" are in no group: they need PyOD.
     """
     given = [names] if isinstance(names, str) else list(names)
     specs: dict[str, DetectorSpec] = {}
@@ -101,6 +110,8 @@ def find_detectors(names: str | Iterable[str] = "all") -> list[DetectorSpec]:
     for spec in specs.values():
         try:
             detector = spec.make(0)
+        except UsageError:  # from the import, with its own message
+            raise
         except Exception as error:  # any error of a constructor
             raise UsageError(
                 f"{spec.name} cannot be made: {type(error).__name__}: {error}"
@@ -140,8 +151,9 @@ def _expanded(text: str) -> list[DetectorSpec]:
             "or package.module:Class(parameter=value)"
         )
     path, arguments = match["path"], _literal_arguments(text, match["arguments"])
-    if path in BASELINES:
-        path, defaults = BASELINES[path]
+    known = BASELINES | PYOD
+    if path in known:
+        path, defaults = known[path]
         return [DetectorSpec(text, path, defaults | arguments)]
     if "." in path or ":" in path:
         return [DetectorSpec(text, path, arguments)]
@@ -150,7 +162,7 @@ def _expanded(text: str) -> list[DetectorSpec]:
         return [DetectorSpec(text, package[path], arguments)]
     raise UsageError(
         f"no detector is named {path!r}; expected "
-        f"{', '.join([*package, *BASELINES])}, or an import path such as "
+        f"{', '.join([*package, *known])}, or an import path such as "
         "package.module:Class"
     )
 
@@ -193,6 +205,10 @@ def _imported(path: str) -> Any:
     try:
         return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
+        if getattr(error, "name", None) == "pyod":
+            raise UsageError(
+                f"{path} needs PyOD, which is not installed: pip install pyod"
+            ) from error
         raise UsageError(f"{path} cannot be imported: {error}") from error
 
 

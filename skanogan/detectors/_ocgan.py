@@ -227,7 +227,7 @@ class OCGANDetector(BaseDetector):
     averaged on this scale. The paper's ablation begins with
     ``latent_discriminator=False, visual_discriminator=False`` and
     ``anomaly_score="reconstruction"``, and then switches one part on after the other.
-    docs/ocgan.md lists the settings in which the paper and its code differ from each
+    docs/papers.md lists the settings in which the paper and its code differ from each
     other and from the defaults.
 
     References

@@ -1,10 +1,12 @@
+import sys
+
 import numpy as np
 import pytest
 
 from skanogan.baselines import MeanDistance
 from skanogan.benchmark import UsageError
 from skanogan.benchmark._conventions import PyODView, as_input, in_our_convention
-from skanogan.benchmark._detectors import find_detectors, split_names
+from skanogan.benchmark._detectors import PYOD, find_detectors, split_names
 
 
 def test_all_stands_for_the_detectors_of_the_package_untrained_ones_and_baselines():
@@ -123,6 +125,52 @@ def test_baselines_are_found_by_their_import_path():
     (spec,) = find_detectors("skanogan.baselines:MahalanobisDistance(shrinkage=0.2)")
     assert spec.make().shrinkage == 0.2
     assert spec.family == "baseline"
+
+
+@pytest.fixture
+def without_pyod(monkeypatch):
+    """Hide PyOD, also where it is installed."""
+
+    class Hidden:
+        @staticmethod
+        def find_spec(name, path=None, target=None):
+            if name == "pyod":
+                raise ModuleNotFoundError("No module named 'pyod'", name="pyod")
+
+    for module in [name for name in sys.modules if name.partition(".")[0] == "pyod"]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setattr(sys, "meta_path", [Hidden, *sys.meta_path])
+
+
+@pytest.mark.parametrize("name", ["ECOD", "HBOS"])
+def test_detectors_of_pyod_are_found_by_name_with_their_sign_and_labels(name):
+    pytest.importorskip("pyod")
+    (spec,) = find_detectors(f"{name}(contamination=0.05)")
+    X = np.random.RandomState(0).normal(size=(200, 3))
+    queries = np.array([[0.0, 0.0, 0.0], [5.0, 5.0, 5.0]])
+    fitted = in_our_convention(spec.make(0).fit(X))
+    normal, anomaly = fitted.decision_function(queries)
+    assert anomaly < 0 < normal
+    np.testing.assert_array_equal(fitted.predict(queries), [1, -1])
+    assert spec.family == "baseline"
+
+
+@pytest.mark.parametrize("name", ["ECOD", "HBOS(n_bins=20)", "pyod.models.ecod:ECOD"])
+def test_without_pyod_the_message_says_what_to_install(without_pyod, name):
+    with pytest.raises(UsageError, match=r"needs PyOD.* pip install pyod"):
+        find_detectors(name)
+
+
+def test_a_missing_module_of_pyod_is_not_a_missing_pyod():
+    pytest.importorskip("pyod")
+    with pytest.raises(UsageError, match=r"No module named 'pyod.models.none'"):
+        find_detectors("pyod.models.none:Detector")
+
+
+def test_no_group_needs_pyod(without_pyod):
+    names = {spec.name for spec in find_detectors("all,robust")}
+    assert "IsolationForest" in names
+    assert names.isdisjoint(PYOD)
 
 
 def test_the_detectors_of_this_package_are_found(monkeypatch):
