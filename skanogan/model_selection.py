@@ -12,6 +12,7 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from skanogan._data.array_api import in_numpy
 from skanogan._data.labels import check_labels
 from skanogan._runtime.compatibility import (
     HasMethods,
@@ -240,8 +241,9 @@ class NoveltyClassifier(AroundDetector, ClassifierMixin, BaseEstimator):
         normal = _safe_indexing(X, at) if len(at) < len(labels) else X
         # Labels tell detectors that all of these rows are known to be normal.
         known = np.ones(len(at), dtype=np.int64)
-        self.estimator_ = clone(self.estimator).fit(normal, known, **fit_params)
-        self.classes_ = np.array([min(self.anomaly_label, int(np.min(y))), 1])
+        fitted = clone(self.estimator).fit(normal, known, **fit_params)
+        classes = np.array([min(self.anomaly_label, int(np.min(y))), 1])
+        self.__dict__.update(estimator_=fitted, classes_=classes)  # in one step
         return self
 
     def get_metadata_routing(self) -> MetadataRouter:
@@ -270,7 +272,7 @@ class NoveltyClassifier(AroundDetector, ClassifierMixin, BaseEstimator):
             Negative for anomalies.
         """
         check_is_fitted(self)
-        return np.asarray(self.estimator_.decision_function(X))
+        return in_numpy(self.estimator_.decision_function(X))
 
     @available_if(_has_score_samples)
     def score_samples(self, X: Any) -> np.ndarray:
@@ -287,7 +289,7 @@ class NoveltyClassifier(AroundDetector, ClassifierMixin, BaseEstimator):
             Lower is more abnormal.
         """
         check_is_fitted(self)
-        return np.asarray(self.estimator_.score_samples(X))
+        return in_numpy(self.estimator_.score_samples(X))
 
     def predict(self, X: Any) -> np.ndarray:
         """Label rows by the sign of `decision_function`.
