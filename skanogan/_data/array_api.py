@@ -31,7 +31,8 @@ def in_numpy(X: Any) -> np.ndarray:
     if isinstance(X, Tensor):
         X = X.detach().cpu()
         return np.asarray(X.float() if X.dtype == torch.bfloat16 else X)
-    if HAS_ARRAY_API and hasattr(X, "__array_namespace__"):
+    is_array = isinstance(X, np.ndarray | np.generic)
+    if HAS_ARRAY_API and not is_array and hasattr(X, "__array_namespace__"):
         with sklearn.config_context(array_api_dispatch=True):
             X = _array_api.move_to(X, xp=np, device="cpu")
     return np.asarray(X)
