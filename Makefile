@@ -12,7 +12,7 @@ TEST_THREADS := OMP_NUM_THREADS=1
 benchmark: $(STAMP)
 	$(BIN)/python -m skanogan benchmark $(ARGS)
 
-# Everything that needs a GPU: at most eight minutes, results in gpu-report.md.
+# Everything that needs a GPU: some eight minutes, results in gpu-report.md.
 gpu: $(STAMP)
 	$(BIN)/python examples/studies gpu $(ARGS)
 

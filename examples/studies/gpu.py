@@ -1,4 +1,4 @@
-"""Everything that needs a GPU, in one run of at most eight minutes and one report.
+"""Everything that needs a GPU, in one run of some eight minutes and one report.
 
     python examples/studies gpu                      # cuda, or mps, or the CPU
     python examples/studies gpu --output report.md
@@ -268,7 +268,7 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("--device", default="auto", help="auto, cuda, mps or cpu")
     parser.add_argument("--quick", action="store_true", help="use tiny sizes")
-    parser.add_argument("--minutes", type=float, default=8.0, help="begin no later")
+    parser.add_argument("--minutes", type=float, default=7.0, help="begin no later")
     parser.add_argument("--output", default="gpu-report.md", help="file of the report")
     arguments = parser.parse_args(argv)
     if unknown := sorted(set(arguments.sections) - set(SECTIONS)):
