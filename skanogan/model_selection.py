@@ -241,9 +241,8 @@ class NoveltyClassifier(AroundDetector, ClassifierMixin, BaseEstimator):
         normal = _safe_indexing(X, at) if len(at) < len(labels) else X
         # Labels tell detectors that all of these rows are known to be normal.
         known = np.ones(len(at), dtype=np.int64)
-        fitted = clone(self.estimator).fit(normal, known, **fit_params)
-        classes = np.array([min(self.anomaly_label, int(np.min(y))), 1])
-        self.__dict__.update(estimator_=fitted, classes_=classes)  # in one step
+        self.estimator_ = clone(self.estimator).fit(normal, known, **fit_params)
+        self.classes_ = np.array([min(self.anomaly_label, int(np.min(y))), 1])
         return self
 
     def get_metadata_routing(self) -> MetadataRouter:

@@ -253,7 +253,7 @@ class BaseDetector(
                         run.stop()
                 run.finish()
             fitted = self._calibrate(plan, training.model, run.history)
-        vars(self).update(fitted)
+        self.__dict__.update(fitted)
         for category, message in [*run.remarks, *self._training_warnings(run.history)]:
             warn(message, category)
         if self.n_iter_:
