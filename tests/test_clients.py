@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from sklearn.ensemble import AdaBoostClassifier, VotingClassifier
 from sklearn.model_selection import StratifiedKFold, cross_val_predict, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -101,6 +102,33 @@ def test_soft_voting_asks_for_probabilities_which_calibration_provides(
     member = NoveltyClassifier(make_detector(), anomaly_label=0)
     with pytest.raises(AttributeError, match="predict_proba"):
         VotingClassifier([("a", member)], voting="soft").fit(*table).predict(table[0])
+
+
+class Scorer(torch.nn.Module):
+    """From rows to scores, as in docs/clients.md."""
+
+    def __init__(self, detector):
+        super().__init__()
+        self.model = detector.model_
+
+    def forward(self, rows):
+        return -self.model.score(rows)
+
+
+@pytest.mark.parametrize("data", ["blob", "zeros"])
+@pytest.mark.parametrize("make", ["make_detector", "make_fanogan", "make_ocgan"])
+def test_an_exported_program_computes_the_scores(make, data, request):
+    X = request.getfixturevalue(data)
+    detector = request.getfixturevalue(make)().fit(X)
+    rows = torch.from_numpy(X)
+    rows = rows if X.ndim == 2 else rows[:, None]
+    any_number = ({0: torch.export.Dim("n")},)
+    with torch.no_grad():
+        program = torch.export.export(
+            Scorer(detector), (rows[:8],), dynamic_shapes=any_number
+        )
+        scores = program.module()(rows)
+    np.testing.assert_allclose(scores, detector.score_samples(X), rtol=1e-6)
 
 
 @pytest.mark.parametrize("make", ["make_detector", "make_fanogan", "make_ocgan"])
