@@ -6,11 +6,15 @@ STAMP := $(VENV)/.installed
 # One thread a test process: small networks are slower on two (tests run on all cores).
 TEST_THREADS := OMP_NUM_THREADS=1
 
-.PHONY: benchmark test test-defaults test-long test-oldest test-wheel coverage examples \
+.PHONY: benchmark gpu test test-defaults test-long test-oldest test-wheel coverage examples \
   docs lint types check dist clean
 
 benchmark: $(STAMP)
 	$(BIN)/python -m skanogan benchmark $(ARGS)
+
+# Everything that needs a GPU: some eight minutes, results in gpu-report.md.
+gpu: $(STAMP)
+	$(BIN)/python examples/studies gpu $(ARGS)
 
 test: $(STAMP)
 	$(TEST_THREADS) $(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not long" $(ARGS)

@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 from skanogan._data.validation import check_rows
 from skanogan._runtime.compatibility import Interval, RealNotInt, StrOptions
 from skanogan._runtime.compatibility import _fit_context as fit_context
+from skanogan.detectors._one_fit import fitted_in_one_step
 from skanogan.detectors._thresholds import FALSE_ALARM_RATE, ThresholdMixin
 
 if TYPE_CHECKING:
@@ -52,14 +53,17 @@ class _Baseline(ThresholdMixin, BaseEstimator):
         self : object
             The fitted detector.
         """
-        values = check_rows(self, X, reset=True).astype(np.float64)
+        with fitted_in_one_step(self) as working:
+            working._fit(check_rows(working, X, reset=True).astype(np.float64))
+        return self
+
+    def _fit(self, values: np.ndarray) -> None:
         self._fit_rows(values)
         if self.contamination == "auto":
             distances, share = self._distances_if_left_out(values), FALSE_ALARM_RATE
         else:
             distances, share = self._distances(values), float(self.contamination)
         self.offset_ = float(np.percentile(-distances, 100 * share))
-        return self
 
     def score_samples(self, X: Any) -> np.ndarray:
         """Score rows by minus their distance; higher is more normal."""

@@ -23,7 +23,7 @@ from skanogan._runtime.compatibility import (
     _num_samples,
     _safe_indexing,
 )
-from skanogan.detectors._rollback import as_before_on_failure
+from skanogan.detectors._one_fit import fitted_in_one_step, of_one_fit
 from skanogan.detectors._thresholds import ThresholdMixin
 from skanogan.detectors._wrapping import ANY_DETECTOR, AroundDetector, scores_of
 
@@ -151,10 +151,11 @@ class ConformalDetector(AroundDetector, ThresholdMixin, SaveMixin, BaseEstimator
             If there is a -1 beside labels other than 1, or if there are too few rows to
             calibrate at `alpha`.
         """
-        with as_before_on_failure(self):
-            return self._fit(X, y)
+        with fitted_in_one_step(self) as working:
+            working._fit(X, y)
+        return self
 
-    def _fit(self, X: Any, y: Any) -> "ConformalDetector":
+    def _fit(self, X: Any, y: Any) -> None:
         (X,) = indexable(X)
         # A list of images of different sizes has no dtype and cannot become an array.
         if hasattr(X, "dtype") and np.iscomplexobj(X):
@@ -177,7 +178,6 @@ class ConformalDetector(AroundDetector, ThresholdMixin, SaveMixin, BaseEstimator
         self.estimator_ = estimator
         self.calibration_scores_ = scores
         self.offset_ = float(scores[k - 1])
-        return self
 
     def _split(self, normal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Draw the rows to learn from and the rows to calibrate on."""
@@ -214,6 +214,7 @@ class ConformalDetector(AroundDetector, ThresholdMixin, SaveMixin, BaseEstimator
         check_is_fitted(self)
         return scores_of(self.estimator_, X)
 
+    @of_one_fit
     def p_values(self, X: Any) -> np.ndarray:
         """Compute conformal p-values. They are small for anomalies.
 

@@ -101,7 +101,8 @@ class CheckpointError(ValueError):
     """A checkpoint belongs to another training, is damaged, or cannot be written.
 
     Cause: other data or parameters than in the first fit, or a problem of the disk.
-    Cure: pass the same data and parameters, delete the file, or use another path.
+    Cure: pass the same data and parameters, delete the file, or use another path. For
+    several trainings, as in a search, use a folder.
     """
 
 

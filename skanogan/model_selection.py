@@ -12,6 +12,7 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from skanogan._data.array_api import in_numpy
 from skanogan._data.labels import check_labels
 from skanogan._runtime.compatibility import (
     HasMethods,
@@ -270,7 +271,7 @@ class NoveltyClassifier(AroundDetector, ClassifierMixin, BaseEstimator):
             Negative for anomalies.
         """
         check_is_fitted(self)
-        return np.asarray(self.estimator_.decision_function(X))
+        return in_numpy(self.estimator_.decision_function(X))
 
     @available_if(_has_score_samples)
     def score_samples(self, X: Any) -> np.ndarray:
@@ -287,7 +288,7 @@ class NoveltyClassifier(AroundDetector, ClassifierMixin, BaseEstimator):
             Lower is more abnormal.
         """
         check_is_fitted(self)
-        return np.asarray(self.estimator_.score_samples(X))
+        return in_numpy(self.estimator_.score_samples(X))
 
     def predict(self, X: Any) -> np.ndarray:
         """Label rows by the sign of `decision_function`.

@@ -112,7 +112,7 @@ def interrupt_once(monkeypatch):
     return interrupt
 
 
-@pytest.fixture(params=["cpu", "cuda", "mps"])
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.cuda), "mps"])
 def device(request):
     """Each kind of device; those that are not here are skipped."""
     if request.param not in available_devices():

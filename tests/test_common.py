@@ -61,8 +61,8 @@ def rows_as_images(monkeypatch):
     In this way the convolutional networks get the data of scikit-learn's checks.
     """
 
-    def as_images(estimator, X, *, reset):
-        values = check_rows(estimator, X, reset=reset)
+    def as_images(estimator, X, **kwargs):
+        values = check_rows(estimator, X, **kwargs)
         estimator.image_shape_ = (8, 8, 1)
         return values[:, np.arange(64) % values.shape[1]]
 

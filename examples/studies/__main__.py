@@ -7,6 +7,7 @@ from pathlib import Path
 STUDIES = {
     "columns": "which column of a row was changed, by anomaly maps of tables",
     "defaults": "how the defaults of AnoGANDetector were chosen",
+    "gpu": "everything that needs a GPU, in one run and one report",
     "localisation": "defects of magnetic tiles, by anomaly maps",
     "numerics": "how much scores change with the arithmetic",
     "ocgan": "what each part and each parameter of OCGANDetector brings",

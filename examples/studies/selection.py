@@ -3,6 +3,7 @@
     python examples/studies selection conformal breast_cancer
     python examples/studies selection threshold digits
     python examples/studies selection memory
+    python examples/studies selection pooled
 
 - `conformal` has the false alarms of a conformal threshold and of the threshold of the
   detector, over random splits of a table.
@@ -10,6 +11,7 @@
   and by the threshold of the detector.
 - `memory` has the time of a search over parameters of the score, with and without a
   cache of trainings, and says whether the scores are equal.
+- `pooled` has the AUROC of each fold of breast_cancer, and of all folds in one array.
 """
 
 import argparse
@@ -20,13 +22,17 @@ from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.ensemble import IsolationForest
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import GridSearchCV, TunedThresholdClassifierCV
+from sklearn.model_selection import (
+    GridSearchCV,
+    StratifiedKFold,
+    TunedThresholdClassifierCV,
+)
 from tqdm.auto import tqdm
 
-from skanogan import AnoGANDetector
+from skanogan import AnoGANDetector, FAnoGANDetector, OCGANDetector
 from skanogan.benchmark import Task, load_tasks
 from skanogan.conformal import ConformalDetector
 from skanogan.metrics import (
@@ -42,6 +48,7 @@ __all__ = [
     "compare_thresholds",
     "count_false_alarms",
     "main",
+    "pool_folds",
     "time_search",
 ]
 
@@ -208,8 +215,43 @@ def time_search(n_updates: int | None, n_folds: int) -> dict[str, Any]:
     }
 
 
+def pool_folds(
+    detector: Any, X: np.ndarray, y: np.ndarray, n_folds: int = 5
+) -> dict[str, Any]:
+    """Compare the AUROC of each fold with that of all folds in one array.
+
+    Parameters
+    ----------
+    detector : object
+        An unfitted detector.
+    X : ndarray of shape (n, d)
+        Rows.
+    y : ndarray of shape (n,)
+        1 normal, -1 anomaly.
+    n_folds : int, default=5
+        Number of folds.
+
+    Returns
+    -------
+    found : dict
+        "folds", the list of their AUROC, "score_samples" and "decision_function".
+    """
+    folds, scores, decisions = [], np.empty(len(y)), np.empty(len(y))
+    splitter = StratifiedKFold(n_folds, shuffle=True, random_state=0)
+    for train, test in splitter.split(X, y):
+        fitted = NoveltyClassifier(detector).fit(X[train], y[train])
+        scores[test] = fitted.score_samples(X[test])
+        decisions[test] = fitted.decision_function(X[test])
+        folds.append(outlier_roc_auc_score(y[test], scores[test]))
+    return {
+        "folds": folds,
+        "score_samples": outlier_roc_auc_score(y, scores),
+        "decision_function": outlier_roc_auc_score(y, decisions),
+    }
+
+
 def main(argv: list[str]) -> int:
-    """Run one of the three measurements and print its table.
+    """Run one of the measurements and print its table.
 
     Parameters
     ----------
@@ -238,14 +280,18 @@ def main(argv: list[str]) -> int:
     threshold.add_argument("--folds", type=int, default=5)
     memory = commands.add_parser("memory", help="time of a search with a cache")
     memory.add_argument("--folds", type=int, default=3)
-    for command in (conformal, threshold, memory):
+    pooled = commands.add_parser("pooled", help="AUROC of all folds in one array")
+    for command in (conformal, threshold, memory, pooled):
         command.add_argument("--updates", type=int, help="of a GAN")
     for command in (conformal, threshold):
         command.add_argument("--jobs", type=int, default=1, help="number of processes")
     arguments = parser.parse_args(argv)
-    {"conformal": _conformal, "threshold": _threshold, "memory": _memory}[
-        arguments.command
-    ](arguments)
+    {
+        "conformal": _conformal,
+        "threshold": _threshold,
+        "memory": _memory,
+        "pooled": _pooled,
+    }[arguments.command](arguments)
     return 0
 
 
@@ -308,6 +354,27 @@ def _memory(arguments: argparse.Namespace) -> None:
         without, cached = found[name]
         print(f"| {name} | {without:.1f} | {cached:.1f} | {cached / without:.3f} |")
     print(f"\nscores equal to the bit: {found['equal']}. Best: {found['best']}")
+
+
+def _pooled(arguments: argparse.Namespace) -> None:
+    X, benign = load_breast_cancer(return_X_y=True)
+    y = np.where(benign == 1, 1, -1)
+    budget = {} if arguments.updates is None else {"max_iter": arguments.updates}
+    print(
+        "| detector | AUROC of the folds | score_samples, pooled | decision_function, "
+        "pooled |\n|---|---|---|---|"
+    )
+    for detector_class in (AnoGANDetector, FAnoGANDetector, OCGANDetector):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = pool_folds(detector_class(random_state=0, **budget), X, y)
+        folds = found["folds"]
+        print(
+            f"| {detector_class.__name__} | {np.mean(folds):.3f} ({min(folds):.3f} to "
+            f"{max(folds):.3f}) | {found['score_samples']:.3f} | "
+            f"{found['decision_function']:.3f} |",
+            flush=True,
+        )
 
 
 def _in_parallel(n_jobs: int, calls: list[Any]) -> list[Any]:

@@ -39,8 +39,8 @@ class Rows:
 
     Parameters
     ----------
-    values : ndarray of shape (n, d)
-        Validated flat rows.
+    values : ndarray or Tensor of shape (n, d)
+        Validated flat rows. A tensor can be scored, and not be trained on.
     image_shape : tuple of int or None
         (H, W, C). Batches are then of shape (n, C, H, W).
     device : torch.device
@@ -54,7 +54,7 @@ class Rows:
 
     def __init__(
         self,
-        values: np.ndarray,
+        values: Any,
         image_shape: tuple[int, int, int] | None,
         device: torch.device,
         indices: np.ndarray | None = None,
@@ -65,11 +65,12 @@ class Rows:
         self._image_shape = image_shape
         self._indices = indices
         self._mapping = shared_mapping(values)
-        row_bytes = _dtype_for_torch(values.dtype).itemsize * values.shape[1]
-        limit = RESIDENT_BYTES.get(device.type, RESIDENT_BYTES_ELSEWHERE)
         self._resident: Tensor | None = None
-        if resident and len(self) * row_bytes <= limit:
-            self._resident = self.stretch(0, len(self))
+        if resident:
+            row_bytes = _dtype_for_torch(values.dtype).itemsize * values.shape[1]
+            limit = RESIDENT_BYTES.get(device.type, RESIDENT_BYTES_ELSEWHERE)
+            if len(self) * row_bytes <= limit:
+                self._resident = self.stretch(0, len(self))
 
     def __len__(self) -> int:
         return len(self._values if self._indices is None else self._indices)
@@ -190,8 +191,15 @@ class Rows:
             self._mapping.madvise(mmap.MADV_DONTNEED)
         return rows
 
-    def _tensor(self, values: np.ndarray) -> Tensor:
-        rows = torch.from_numpy(_for_torch(values))
+    def _tensor(self, values: Any) -> Tensor:
+        if isinstance(values, Tensor):
+            # A copy, as of an array, which a network may change.
+            rows = values.clone()
+            if rows.dtype != torch.uint8:
+                short = rows.dtype.itemsize <= 2 or rows.dtype == torch.float32
+                rows = rows.to(torch.float32 if short else torch.float64)
+        else:
+            rows = torch.from_numpy(_for_torch(values))
         if self.device.type == "mps" and rows.dtype == torch.float64:
             rows = rows.float()
         rows = rows.to(self.device)

@@ -4,7 +4,9 @@ import math
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
+from skanogan._data.array_api import as_numpy
 from skanogan._runtime.compatibility import validate_data
 from skanogan._runtime.user_warnings import warn
 from skanogan.exceptions import ImageShapeWarning
@@ -12,14 +14,19 @@ from skanogan.exceptions import ImageShapeWarning
 __all__ = ["check_rows", "flatten_images", "with_channels"]
 
 
-def check_rows(estimator: Any, X: Any, *, reset: bool) -> np.ndarray:
+def check_rows(
+    estimator: Any, X: Any, *, reset: bool, keep_tensors: bool = False
+) -> Any:
     """Validate rows, and flatten images to (n, d) in the dtype of X.
 
     With `reset` (in `fit`), `image_shape_`, `_sample_shape` and what scikit-learn's
-    validation sets are set on the estimator. Otherwise X is compared with them.
+    validation sets are set on the estimator. Otherwise X is compared with them. Where
+    scikit-learn's array API dispatch is on, arrays of other libraries become those of
+    NumPy. With `keep_tensors`, tensors stay tensors on their device.
     ValueError is raised if X is not made of finite real numbers or has another shape.
     """
     _refuse_masks(X)
+    X = X.detach() if isinstance(X, Tensor) and keep_tensors else as_numpy(X)
     X, seen = flatten_images(X)
     if reset:
         expected = with_channels(estimator.image_shape) or with_channels(seen)
@@ -72,9 +79,9 @@ def flatten_images(X: Any) -> tuple[Any, tuple[int, ...] | None]:
             return X, None
     if n_dim not in (3, 4):
         return X, None
-    images = np.asarray(X)
-    n_pixels = int(np.prod(images.shape[1:]))
-    return images.reshape(len(images), n_pixels), images.shape[1:]
+    images = X if isinstance(X, Tensor) else np.asarray(X)
+    n_pixels = math.prod(images.shape[1:])
+    return images.reshape(len(images), n_pixels), tuple(images.shape[1:])
 
 
 def with_channels(shape: "tuple[int, ...] | None") -> tuple[int, int, int] | None:
@@ -105,8 +112,12 @@ def _refuse_masks(X: Any) -> None:
         )
 
 
-def _as_numbers(values: np.ndarray) -> np.ndarray:
+def _as_numbers(values: Any) -> Any:
     """Refuse dates, and numbers of long doubles that float64 cannot hold."""
+    if isinstance(values, Tensor):
+        if values.is_complex():
+            raise ValueError("Complex data not supported: X is a complex tensor.")
+        return values
     if values.dtype.kind in "mM":
         raise ValueError(
             f"X holds dates or durations ({values.dtype}). All columns must be "

@@ -16,6 +16,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
+from skanogan._data.array_api import in_numpy
 from skanogan._persistence import model_file
 from skanogan._persistence.description import (
     DEEPEST,
@@ -192,6 +193,8 @@ def _fitted_attributes(detector: Any) -> dict[str, Any]:
     parameters = detector.get_params(deep=False)
     left_out = {*parameters, "model_", "device_", CALLBACKS, *CALLBACK_ATTRIBUTES}
     found = {key: v for key, v in vars(detector).items() if key not in left_out}
+    if "support_" in found:  # an array of the library of X
+        found["support_"] = in_numpy(found["support_"])
     if unknown := sorted(set(found) - set(attribute_types(type(detector)))):
         raise TypeError(
             f"{type(detector).__name__} has attributes that its class does not "

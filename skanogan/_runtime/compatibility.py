@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from sklearn.base import _fit_context as _untyped_fit_context
-from sklearn.utils import _safe_indexing
+from sklearn.utils import _array_api, _safe_indexing
 from sklearn.utils._param_validation import HasMethods, Interval, RealNotInt, StrOptions
 from sklearn.utils.validation import _check_feature_names, _num_samples, validate_data
 
@@ -19,11 +19,13 @@ except ImportError:  # scikit-learn < 1.9 has no callbacks
 __all__ = [
     "CALLBACKS",
     "CALLBACK_ATTRIBUTES",
+    "HAS_ARRAY_API",
     "CallbackSupportMixin",
     "HasMethods",
     "Interval",
     "RealNotInt",
     "StrOptions",
+    "_array_api",
     "_check_feature_names",
     "_fit_context",
     "_num_samples",
@@ -33,6 +35,9 @@ __all__ = [
 
 CALLBACK_ATTRIBUTES = ("_callback_fit_ctx", "_skl_callbacks_to_teardown")
 """Attributes that scikit-learn's callbacks set on an estimator during `fit`."""
+
+HAS_ARRAY_API = hasattr(_array_api, "check_same_namespace")
+"""Whether scikit-learn has what detectors need to support array API dispatch (1.9)."""
 
 CALLBACKS = "_skl_callbacks"
 """The attribute in which scikit-learn stores the callbacks of an estimator."""

@@ -35,13 +35,16 @@ class Checkpoint:
     Parameters
     ----------
     path : str or path
-        The file, in an existing folder.
+        The file, in an existing folder, or an existing folder. In a folder, each
+        training has a file of its own, named by its cache key.
     training : str
         The cache key of the training. A file of another training is left as it is.
     """
 
     def __init__(self, path: "str | os.PathLike[str]", training: str) -> None:
         self._path = os.fspath(path)
+        if os.path.isdir(self._path):
+            self._path = os.path.join(self._path, f"{training}.checkpoint")
         self._training = training
 
     def resume(
@@ -150,7 +153,8 @@ class Checkpoint:
         if set(description) != ENTRIES or description["training"] != self._training:
             raise CheckpointError(
                 f"checkpoint={self._path!r} belongs to another training: the rows, "
-                "parameters, seeds, versions or the device differ. Name another file "
-                "for this training, or delete the file."
+                "parameters, seeds, versions or the device differ. Name another file, "
+                "or delete this one. For several trainings, as in a search, name an "
+                "existing folder, in which each training has its own file."
             )
         return description, tensors

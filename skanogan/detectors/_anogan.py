@@ -116,7 +116,7 @@ class AnoGANDetector(GANDetector):
     scoring_dtype : {"auto", "float32", "float64"}, default="auto"
         "auto" is float64 for tables, and float32 for images and on mps.
     warm_start : bool, default=False
-        Continue the training of the previous `fit`.
+        Continue the training of the previous `fit`. There is no `partial_fit`.
     memory : str, path or object with the joblib.Memory interface, default=None
         Folder to cache trainings in, so that a search over parameters of scoring trains
         once per fold. Nothing is cached with ``random_state=None``. The folder is read
@@ -125,7 +125,8 @@ class AnoGANDetector(GANDetector):
         File that the training is written to after each twentieth of it. A fit of the
         same rows and parameters of training resumes from it, and ends with the scores
         of an uninterrupted fit. The file of another training, such as that of the fit
-        that a warm start continues, raises an error and is not changed.
+        that a warm start continues, raises an error and is not changed. In an existing
+        folder each training has a file of its own, as the fits of a search need.
 
     Attributes
     ----------

@@ -6,6 +6,7 @@ docs/architecture.md draws the path of one row through these files.
 import copy
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
+from skanogan._data.array_api import as_numpy, like
 from skanogan._data.labels import is_labelled, normal_rows
 from skanogan._data.rows import Rows
 from skanogan._data.split import Split, split
@@ -22,6 +24,7 @@ from skanogan._data.support import supported
 from skanogan._data.validation import check_rows
 from skanogan._persistence.saving import SaveMixin
 from skanogan._runtime.compatibility import (
+    HAS_ARRAY_API,
     CallbackSupportMixin,
     HasMethods,
     Interval,
@@ -36,8 +39,8 @@ from skanogan._training.run import TrainingPlan, TrainingRun
 from skanogan._training.warm_start import continue_from, records_after
 from skanogan.detectors._fit_plan import FitPlan, share_of_support
 from skanogan.detectors._network_parameters import is_large, resolve_shrinkage
+from skanogan.detectors._one_fit import as_of_now, fitted_in_one_step
 from skanogan.detectors._pickling import PicklingMixin
-from skanogan.detectors._rollback import as_before_on_failure
 from skanogan.detectors._row_methods import RowMethodsMixin
 from skanogan.detectors._thresholds import (
     ThresholdMixin,
@@ -64,9 +67,6 @@ STORED_ROWS = 10_000
 """The largest number of training rows that a model stores for `n_neighbors`. On 22
 tables of up to 5,000 rows, the nearest of all has an AUROC of .901, and of 2,048
 .897."""
-
-FITTED = ("model_", "device_", "history_", "n_iter_", "offset_", "support_")
-"""What calibration sets, beside what validation sets."""
 
 COLLAPSE = 0.05
 """If generated rows have less than this share of the data's variance, the model has
@@ -230,13 +230,15 @@ class BaseDetector(
             was before. With a `checkpoint`, another call resumes from the last record.
         """
         # Training cannot use the tensors that torch.inference_mode makes.
-        with as_before_on_failure(self), at_work(), torch.inference_mode(False):
-            return self._fit(X, y)
+        with at_work(), torch.inference_mode(False), fitted_in_one_step(self) as work:
+            # Callbacks are told of this detector, on which scikit-learn set them up.
+            work._fit(X, y, lambda n_records: FitTasks(self, n_records, X, y))
+        return self
 
-    def _fit(self, X: Any, y: Any) -> "Self":
+    def _fit(self, X: Any, y: Any, begin: Callable[[int], FitTasks]) -> None:
         plan = self._plan(X, y)
         training = plan.training
-        tasks = FitTasks(self, training.n_records, X, y)
+        tasks = begin(training.n_records)
         with at_most_threads(
             threads_to_train(self._row_shape(), training.model.n_weights)
         ):
@@ -251,21 +253,19 @@ class BaseDetector(
                         run.stop()
                 run.finish()
             fitted = self._calibrate(plan, training.model, run.history)
-        for name, value in fitted.items():
-            setattr(self, name, value)
+        self.__dict__.update(fitted)
         for category, message in [*run.remarks, *self._training_warnings(run.history)]:
             warn(message, category)
         if self.n_iter_:
             self._warn_of_collapse(plan.reference)
         tasks.fit_ends(lambda: fitted)
-        return self
 
     def _plan(self, X: Any, y: Any) -> FitPlan:
         """Validate and split the rows, and make the untrained model."""
         is_warm = self.warm_start and hasattr(self, "model_")
         first_shape = self._row_shape() if is_warm else None
         device = resolve_device(self.device)
-        values = check_rows(self, X, reset=True)
+        values, y = check_rows(self, X, reset=True), as_numpy(y)
         normal = normal_rows(y, len(values))
         self._check_fit(first_shape, len(normal))
         parts = split(
@@ -284,6 +284,7 @@ class BaseDetector(
             rows = Rows(values, self.image_shape_, device, parts.kept)
         support = np.zeros(len(values), bool)
         support[parts.kept] = support[parts.held_out] = True
+        support = like(X, support)
         stream = parts.random_state
         reference = rows.some(REFERENCE_ROWS, stream)
         rng = torch.Generator().manual_seed(int(parts.seeds[0]))
@@ -365,7 +366,7 @@ class BaseDetector(
     def _calibrate(
         self, plan: FitPlan, model: Ensemble, history: list[dict[str, float]]
     ) -> dict[str, Any]:
-        """Compute the fitted attributes from a model whose training has ended."""
+        """Compute all attributes from a model whose training has ended."""
         device, is_image = plan.training.rows.device, self.image_shape_ is not None
         model.to(resolve_dtype(self.scoring_dtype, is_image, device))
         with torch.no_grad():
@@ -374,9 +375,7 @@ class BaseDetector(
             if plan.stored is not None:
                 model.store(plan.stored)
             model.fit_scales(plan.training.held_out.all())
-        # Not copy.copy, which would copy the model of an earlier fit as well.
-        fitted = object.__new__(type(self))
-        fitted.__dict__.update(self.__dict__)
+        fitted = as_of_now(self)
         fitted.model_, fitted.device_, fitted.support_ = model, device, plan.support
         fitted.history_ = [
             *plan.earlier_records,
@@ -385,7 +384,7 @@ class BaseDetector(
         fitted.n_iter_ = int(fitted.history_[-1]["n_iter"]) if fitted.history_ else 0
         scores = fitted._scores(plan.values, plan.calibration_rows)
         fitted.offset_ = threshold(scores, self.contamination)
-        return {name: getattr(fitted, name) for name in FITTED}
+        return vars(fitted)
 
     def _check_fit(self, first_shape: tuple[int, ...] | None, n_normal: int) -> None:
         """Refuse what cannot be trained on. A warm start knows the first row shape."""
@@ -436,6 +435,7 @@ class BaseDetector(
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
+        tags.array_api_support = HAS_ARRAY_API
         # In float32 the score of a row alone and in a batch differ by about 1e-7, which
         # is the tolerance of scikit-learn's checks.
         tags.non_deterministic = self._scores_in_float32()

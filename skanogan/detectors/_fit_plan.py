@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from skanogan._data.support import SHARE
@@ -23,8 +22,8 @@ class FitPlan:
         Validated rows.
     calibration_rows : ndarray of int
         Positions of the rows whose scores set the threshold.
-    support : ndarray of bool of shape (n,)
-        Rows that are trained on or held out.
+    support : array of bool of shape (n,)
+        Rows that are trained on or held out, in the library of X.
     reference : Tensor
         Training rows that the scoring is prepared on.
     stored : Tensor or None
@@ -39,7 +38,7 @@ class FitPlan:
 
     values: np.ndarray
     calibration_rows: np.ndarray
-    support: NDArray[np.bool_]
+    support: Any
     reference: Tensor
     stored: Tensor | None
     scoring_seed: int

@@ -176,7 +176,8 @@ class OCGANDetector(BaseDetector):
         File that the training is written to after each twentieth of it. A fit of the
         same rows and parameters of training resumes from it, and ends with the scores
         of an uninterrupted fit. The file of another training, such as that of the fit
-        that a warm start continues, raises an error and is not changed.
+        that a warm start continues, raises an error and is not changed. In an existing
+        folder each training has a file of its own, as the fits of a search need.
 
     Attributes
     ----------

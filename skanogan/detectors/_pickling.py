@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 import torch
 
+from skanogan._data.array_api import in_numpy
 from skanogan._runtime.device import resolve_device
 from skanogan._runtime.user_warnings import warn
 from skanogan.exceptions import DeviceFallbackWarning
@@ -28,6 +29,8 @@ class PicklingMixin:
         name = self._on_device
         if name in state and self.device_.type != "cpu":
             state = {**state, name: copy.deepcopy(state[name]).cpu()}
+        if "support_" in state:  # of the library of X, and on its device
+            state = {**state, "support_": in_numpy(state["support_"])}
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:

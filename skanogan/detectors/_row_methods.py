@@ -10,10 +10,12 @@ from scipy.ndimage import gaussian_filter
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from skanogan._data.array_api import check_library, is_foreign, like
 from skanogan._data.rows import Rows
 from skanogan._data.validation import check_rows, flatten_images
 from skanogan._runtime.threads import at_most_threads, at_work, threads_to_score
 from skanogan.detectors._chunks import in_chunks, to_numpy
+from skanogan.detectors._one_fit import of_one_fit
 from skanogan.models import Ensemble
 
 __all__ = ["RowMethodsMixin"]
@@ -32,6 +34,7 @@ class RowMethodsMixin:
     scoring_dtype: str
     _sample_shape: tuple[int, ...]
 
+    @of_one_fit
     def score_samples(self, X: Any) -> np.ndarray:
         """Score rows: the anomaly score of the method with its sign changed.
 
@@ -46,8 +49,10 @@ class RowMethodsMixin:
         scores : ndarray of shape (n_samples,), float64
             Higher is more normal. Each score depends on its row alone.
         """
-        return self._scores(self._check_fitted_rows(X))
+        check_library(self, X, "score_samples")
+        return like(X, self._scores(self._check_fitted_rows(X)))
 
+    @of_one_fit
     def reconstruct(self, X: Any) -> np.ndarray:
         """Find the closest normal row that the model can generate.
 
@@ -62,8 +67,9 @@ class RowMethodsMixin:
             In the units of X.
         """
         rows = self._in_chunks("reconstruct", self._check_fitted_rows(X))
-        return rows.reshape(len(rows), *(flatten_images(X)[1] or (-1,)))
+        return like(X, rows.reshape(len(rows), *(flatten_images(X)[1] or (-1,))))
 
+    @of_one_fit
     def anomaly_map(
         self, X: Any, *, kind: str = "residual", smoothing: float = 0.0
     ) -> np.ndarray:
@@ -106,13 +112,14 @@ class RowMethodsMixin:
             )
         maps = self._in_chunks(MAPS[kind], self._check_fitted_rows(X))
         if self.image_shape_ is None:
-            return maps
+            return like(X, maps)
         height, width, _ = self.image_shape_
         maps = maps.reshape(len(maps), height, width, -1).mean(-1)
         if smoothing:
             maps = gaussian_filter(maps, (0, smoothing, smoothing))
-        return maps
+        return like(X, maps)
 
+    @of_one_fit
     def embed(self, X: Any) -> np.ndarray:
         """Compute the features or codes that the method compares rows by.
 
@@ -127,8 +134,9 @@ class RowMethodsMixin:
             The features of the discriminator for AnoGAN and f-AnoGAN, the latent code
             for OCGAN.
         """
-        return self._in_chunks("embed", self._check_fitted_rows(X))
+        return like(X, self._in_chunks("embed", self._check_fitted_rows(X)))
 
+    @of_one_fit
     def sample(self, n_samples: int = 1, random_state: Any = None) -> np.ndarray:
         """Generate new normal rows.
 
@@ -155,9 +163,9 @@ class RowMethodsMixin:
             rows = to_numpy(self.model_.sample(n, rng))
         return rows.reshape(len(rows), *self._sample_shape)
 
-    def _check_fitted_rows(self, X: Any) -> np.ndarray:
+    def _check_fitted_rows(self, X: Any) -> Any:
         check_is_fitted(self)
-        return check_rows(self, X, reset=False)
+        return check_rows(self, X, reset=False, keep_tensors=is_foreign(X))
 
     def _row_shape(self) -> tuple[int, ...]:
         """(d,) or (H, W, C)."""

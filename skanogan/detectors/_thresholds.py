@@ -8,7 +8,9 @@ import numpy as np
 from scipy import stats
 from sklearn.base import OutlierMixin
 
+from skanogan._data.array_api import check_library, in_numpy, like
 from skanogan._runtime.user_warnings import warn
+from skanogan.detectors._one_fit import of_one_fit
 from skanogan.exceptions import CalibrationWarning
 
 __all__ = [
@@ -36,6 +38,7 @@ class ThresholdMixin(OutlierMixin):
     def score_samples(self, X: Any) -> np.ndarray:
         """Score rows; higher is more normal."""
 
+    @of_one_fit
     def decision_function(self, X: Any) -> np.ndarray:
         """Subtract `offset_` from `score_samples`. Negative values are outliers.
 
@@ -49,6 +52,7 @@ class ThresholdMixin(OutlierMixin):
         decisions : ndarray of shape (n_samples,), float64
             Negative values are outliers.
         """
+        check_library(self, X, "decision_function")
         return self._decisions(self.score_samples(X))
 
     def predict(self, X: Any) -> np.ndarray:
@@ -64,6 +68,7 @@ class ThresholdMixin(OutlierMixin):
         labels : ndarray of shape (n_samples,), int
             1 or -1.
         """
+        check_library(self, X, "predict")
         return self._labels(self.decision_function(X))
 
     def fit_predict(self, X: Any, y: Any = None) -> np.ndarray:
@@ -79,13 +84,13 @@ class ThresholdMixin(OutlierMixin):
         labels : ndarray of shape (n_samples,), int
             1 or -1.
         """
-        return np.asarray(self.fit(X, y).predict(X))
+        return self.fit(X, y).predict(X)
 
     def _decisions(self, scores: np.ndarray) -> np.ndarray:
         return scores - self.offset_
 
     def _labels(self, decisions: np.ndarray) -> np.ndarray:
-        return np.where(decisions < 0, -1, 1)
+        return like(decisions, np.where(in_numpy(decisions) < 0, -1, 1))
 
 
 def threshold(scores: np.ndarray, contamination: "float | str") -> float:

@@ -22,7 +22,7 @@ from skanogan._runtime.compatibility import (
     _fit_context,
 )
 from skanogan._training.progress import with_bar
-from skanogan.detectors._rollback import as_before_on_failure
+from skanogan.detectors._one_fit import fitted_in_one_step, of_one_fit
 from skanogan.detectors._thresholds import (
     ThresholdMixin,
     threshold,
@@ -115,8 +115,8 @@ class WholeImageDetector(ThresholdMixin, MetaEstimatorMixin, BaseEstimator):
             not finite, if masks do not fit the images, if a file cannot be read, or if
             there are too few normal images.
         """
-        with as_before_on_failure(self):
-            self._fit(as_images(images), y, masks)
+        with fitted_in_one_step(self) as working:
+            working._fit(as_images(images), y, masks)
         return self
 
     def _fit(self, images: Sequence[Any], y: Any, masks: Masks) -> None:
@@ -189,6 +189,7 @@ class WholeImageDetector(ThresholdMixin, MetaEstimatorMixin, BaseEstimator):
 
     # Scores and maps ----------------------------------------------------------
 
+    @of_one_fit
     def score_samples(self, images: Any, masks: Masks = None) -> np.ndarray:
         """Pool the scores of the places of each image.
 
@@ -220,6 +221,7 @@ class WholeImageDetector(ThresholdMixin, MetaEstimatorMixin, BaseEstimator):
         masks, which = as_masks(masks, images), np.arange(len(images))
         return self._scores(images, masks, which, FileReader(), "Scoring images")
 
+    @of_one_fit
     def decision_function(self, images: Any, masks: Masks = None) -> np.ndarray:
         """Subtract `offset_` from scores of images. Negative values are outliers."""
         return self._decisions(self.score_samples(images, masks))
@@ -247,6 +249,7 @@ class WholeImageDetector(ThresholdMixin, MetaEstimatorMixin, BaseEstimator):
     ) -> Iterator[np.ndarray]:
         """Yield the scores of the places of each image at the positions `which`."""
 
+    @of_one_fit
     def _maps(
         self, images: Iterable[Any], masks: Masks, stride: Any = None
     ) -> Iterator[np.ndarray]:

@@ -7,6 +7,7 @@ from sklearn.base import BaseEstimator, MetaEstimatorMixin
 from sklearn.utils import Tags, get_tags
 from sklearn.utils.validation import check_is_fitted
 
+from skanogan._data.array_api import in_numpy
 from skanogan._runtime.compatibility import HasMethods
 
 __all__ = ["ANY_DETECTOR", "AroundDetector", "scores_of"]
@@ -21,8 +22,8 @@ ANY_DETECTOR = (
 def scores_of(estimator: Any, X: Any) -> np.ndarray:
     """Return `score_samples` of a detector, or `decision_function` if it has none."""
     if hasattr(estimator, "score_samples"):
-        return np.asarray(estimator.score_samples(X))
-    return np.asarray(estimator.decision_function(X))
+        return in_numpy(estimator.score_samples(X))
+    return in_numpy(estimator.decision_function(X))
 
 
 class AroundDetector(MetaEstimatorMixin):
@@ -47,6 +48,5 @@ class AroundDetector(MetaEstimatorMixin):
         tags: Tags = super().__sklearn_tags__()
         inner = get_tags(self.estimator)
         tags.input_tags = inner.input_tags
-        tags.array_api_support = inner.array_api_support
         tags.non_deterministic = inner.non_deterministic
         return tags

@@ -25,6 +25,7 @@ from skanogan._persistence.registry import register_detector
 from skanogan._persistence.saving import SaveMixin
 from skanogan._runtime.compatibility import Interval, StrOptions
 from skanogan._training.progress import long_training_warns, with_bar
+from skanogan.detectors._one_fit import of_one_fit
 from skanogan.detectors._patch_budget import n_patches_of_each, with_short_training
 from skanogan.detectors._whole_images import WholeImageDetector
 from skanogan.detectors._wrapping import scores_of
@@ -268,6 +269,7 @@ class PatchDetector(WholeImageDetector, SaveMixin):
 
     # Scores and maps ----------------------------------------------------------
 
+    @of_one_fit
     def anomaly_map(
         self, image: Any, mask: Any = None, *, stride: Any = None
     ) -> np.ndarray:

@@ -15,6 +15,7 @@ from skanogan._data.image_files import FileReader
 from skanogan._data.images import Masks, mask_at, mask_of, read_image
 from skanogan._runtime.compatibility import HasMethods, Interval, StrOptions
 from skanogan._training.progress import with_bar
+from skanogan.detectors._one_fit import of_one_fit
 from skanogan.detectors._whole_images import WholeImageDetector
 from skanogan.detectors._wrapping import scores_of
 
@@ -216,6 +217,7 @@ class PositionDetector(WholeImageDetector):
 
     # Scores and maps ----------------------------------------------------------
 
+    @of_one_fit
     def anomaly_map(self, image: Any, mask: Any = None) -> np.ndarray:
         """Map how anomalous each pixel of one image is.
 
@@ -256,6 +258,7 @@ class PositionDetector(WholeImageDetector):
         """
         return self._maps(images, masks)
 
+    @of_one_fit
     def reconstruct(self, image: Any) -> np.ndarray:
         """Find the closest normal features at each position of an image.
 

@@ -521,16 +521,17 @@ def test_what_cannot_be_saved_is_refused_and_nothing_is_written(
 # Devices and versions ---------------------------------------------------------
 
 
+@pytest.mark.parametrize("named", ["cuda", "cuda:1", torch.device("cuda", 1)], ids=str)
 def test_a_detector_of_a_missing_device_is_loaded_on_the_cpu(
-    make_detector, blob, tmp_path, monkeypatch
+    make_detector, blob, tmp_path, monkeypatch, named
 ):
     monkeypatch.setenv("SKANOGAN_EXCLUDE_DEVICES", "cuda,mps")
     detector = make_detector().fit(blob)
     expected = detector.score_samples(blob)
-    detector.set_params(device="cuda")
+    detector.set_params(device=named)
     with pytest.warns(DeviceFallbackWarning, match="on the CPU"):
         loaded = through_a_file(detector, tmp_path)
-    assert loaded.device == "cuda"
+    assert loaded.device == named
     assert loaded.device_ == torch.device("cpu")
     np.testing.assert_array_equal(loaded.score_samples(blob), expected)
     # The user asks for it, so there is no warning.

@@ -1,4 +1,5 @@
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -207,19 +208,28 @@ def test_a_seed_gives_the_same_first_weights_on_each_device(
         torch.testing.assert_close(a, b.cpu().to(a.dtype), atol=1e-6, rtol=1e-5)
 
 
-@pytest.mark.parametrize("named", ["cuda", "mps"])
+@pytest.mark.parametrize(
+    ("named", "machine"),
+    [
+        ("cuda", {}),
+        ("mps", {}),
+        ("cuda:1", {}),
+        ("cuda:1", {"cuda": 1}),
+        (torch.device("cuda", 1), {"cuda": 1}),
+    ],
+    ids=str,
+)
 def test_a_detector_of_a_missing_device_is_loaded_on_the_cpu_with_a_warning(
-    make_detector, blob, machine_with, named
+    make_detector, blob, machine_with, named, machine
 ):
     fitted = make_detector().fit(blob)
     scores = fitted.score_samples(blob)
     # A machine with this device writes such a pickle, with tensors on the CPU.
     fitted.device = named
     stored = pickle.dumps(fitted)
-    machine_with()
-    with pytest.warns(
-        DeviceFallbackWarning, match=rf"on the CPU: device='{named}' is not available"
-    ):
+    machine_with(**machine)
+    message = re.escape(f"on the CPU: device={named!r} is not available")
+    with pytest.warns(DeviceFallbackWarning, match=message):
         opened = pickle.loads(stored)
     assert opened.device_ == CPU
     assert opened.device == named

@@ -33,6 +33,15 @@ def test_thresholds_are_compared_on_the_same_scores(eights):
     assert found == again
 
 
+def test_folds_are_pooled_into_one_array():
+    X, y = np.repeat([[0.0], [3.0]], [80, 8], axis=0), np.repeat([1, -1], [80, 8])
+    X = X + np.random.RandomState(0).normal(size=X.shape)
+    found = selection.pool_folds(IsolationForest(random_state=0), X, y, n_folds=4)
+    assert len(found["folds"]) == 4
+    assert 0.8 < found["score_samples"] <= 1
+    assert 0.8 < found["decision_function"] <= 1
+
+
 def test_a_search_with_memory_is_timed_and_compared(monkeypatch):
     monkeypatch.setattr(
         selection, "SCORING_GRID", {"anomaly_score": ["whitened", "residual"]}

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from cheap import cheap, mine_from
+from sklearn.model_selection import GridSearchCV
 
 from skanogan import AnoGANDetector, FAnoGANDetector, OCGANDetector
 from skanogan.exceptions import CheckpointError
@@ -192,7 +193,34 @@ def test_a_fit_with_other_parameters_of_scoring_resumes_from_the_file(
     assert detector.n_iter_ == 10
 
 
-@pytest.mark.parametrize("damage", ["cut", "flip", "other", "folder"])
+def test_a_folder_holds_a_checkpoint_for_each_fit_of_a_search(
+    make_detector, blob, tmp_path, interrupt_after
+):
+    search = GridSearchCV(
+        make_detector(checkpoint=tmp_path),
+        {"learning_rate": [1e-3, 1e-2], "n_steps": [0, 1]},
+        scoring=lambda fitted, X, y=None: fitted.score_samples(X).mean(),
+        cv=2,
+        refit=False,
+        error_score="raise",
+    )
+    found = search.fit(blob).cv_results_["mean_test_score"]
+    # Two folds and two learning rates. n_steps belongs to scoring.
+    assert len(list(tmp_path.glob("*.checkpoint"))) == 4
+    interrupt_after(AnoGANDetector, 0)
+    assert np.array_equal(search.fit(blob).cv_results_["mean_test_score"], found)
+
+
+def test_the_error_of_another_training_in_a_file_names_a_folder(
+    make_detector, blob, tmp_path
+):
+    path = tmp_path / "fit"
+    make_detector(checkpoint=path).fit(blob)
+    with pytest.raises(CheckpointError, match="as in a search, name an existing fold"):
+        make_detector(checkpoint=path).fit(blob[1:])
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "other"])
 def test_a_damaged_checkpoint_is_refused(damage, make_detector, blob, tmp_path):
     path = tmp_path / "fit"
     make_detector(checkpoint=path).fit(blob)
@@ -202,11 +230,8 @@ def test_a_damaged_checkpoint_is_refused(damage, make_detector, blob, tmp_path):
     elif damage == "flip":
         content[len(content) // 2] ^= 1
         path.write_bytes(content)
-    elif damage == "other":
-        path.write_bytes(b"not a checkpoint")
     else:
-        path.unlink()
-        path.mkdir()
+        path.write_bytes(b"not a checkpoint")
     with pytest.raises(CheckpointError, match="Delete the file to start again"):
         make_detector(checkpoint=path).fit(blob)
 
