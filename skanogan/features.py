@@ -25,6 +25,7 @@ from skanogan._runtime.device import is_out_of_memory, resolve_device
 from skanogan._runtime.exit import may_stop
 from skanogan._runtime.threads import at_work
 from skanogan.detectors._pickling import PicklingMixin
+from skanogan.nn._products import rows_alike
 
 __all__ = ["NetworkFeatures"]
 
@@ -383,7 +384,7 @@ class NetworkFeatures(PicklingMixin, TransformerMixin, BaseEstimator):
 
         handles = [modules[n].register_forward_hook(kept(n)) for n in names]
         try:
-            with torch.inference_mode(False), torch.no_grad():
+            with torch.inference_mode(False), torch.no_grad(), rows_alike(self.device_):
                 self.network_(pixels.to(self.device_))
         except _AllFoundError:
             pass

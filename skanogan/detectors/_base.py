@@ -17,7 +17,7 @@ from torch import Tensor
 
 from skanogan._data.labels import is_labelled, normal_rows
 from skanogan._data.rows import Rows
-from skanogan._data.split import Split, split
+from skanogan._data.split import Split, rows_to_hold_out, split
 from skanogan._data.support import supported
 from skanogan._data.validation import check_rows
 from skanogan._persistence.saving import SaveMixin
@@ -40,14 +40,12 @@ from skanogan.detectors._pickling import PicklingMixin
 from skanogan.detectors._rollback import as_before_on_failure
 from skanogan.detectors._row_methods import RowMethodsMixin
 from skanogan.detectors._thresholds import (
+    FEWEST_SCORES,
     ThresholdMixin,
     threshold,
     warn_of_few_scores,
 )
-from skanogan.exceptions import (
-    BatchSizeWarning,
-    CollapseWarning,
-)
+from skanogan.exceptions import BatchSizeWarning, CollapseWarning
 from skanogan.models import Ensemble, Model
 from skanogan.nn import Scaling
 
@@ -292,7 +290,8 @@ class BaseDetector(
             continue_from(self.model_, model)
         calibrates = self.contamination == "auto"
         if calibrates:
-            warn_of_few_scores(len(parts.held_out), "rows")
+            n_needed = rows_to_hold_out(FEWEST_SCORES, self.validation_fraction)
+            warn_of_few_scores(len(parts.held_out), n_needed, "rows")
         return FitPlan(
             values=values,
             calibration_rows=np.sort(parts.held_out) if calibrates else normal,
