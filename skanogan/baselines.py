@@ -219,9 +219,9 @@ class PCAReconstruction(_Baseline):
         self.pca_ = _fit_pca(X, self.n_components)
 
     def _distances(self, X: np.ndarray) -> np.ndarray:
-        differences, components = X - self.pca_.mean_, self.pca_.components_
-        inside = _product(differences, components.T)
-        return np.square(differences - _product(inside, components)).sum(axis=1)
+        mean, components = self.pca_.mean_, self.pca_.components_
+        rebuilt = _product(_product(X - mean, components.T), components) + mean
+        return np.square(X - rebuilt).sum(axis=1)
 
 
 class MahalanobisDistance(_Baseline):
