@@ -210,4 +210,4 @@ def test_all_rows_of_a_constant_table_are_normal(detector_class, contamination):
     detector = cheap(detector_class, contamination=contamination).fit(X)
     assert (detector.predict(X) == 1).all()
     assert (detector.predict(X[:1]) == 1).all()
-    assert (detector.predict(X[:3] + [[0], [100], [0]]) == [1, -1, 1]).all()
+    assert (detector.predict(X[:3] * [[1], [100], [1]]) == [1, -1, 1]).all()
