@@ -10,6 +10,7 @@ from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+import torch
 from sklearn.base import BaseEstimator
 from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
@@ -19,7 +20,13 @@ from skanogan._data.validation import check_rows
 from skanogan._runtime.compatibility import Interval, RealNotInt, StrOptions
 from skanogan._runtime.compatibility import _fit_context as fit_context
 from skanogan.detectors._one_fit import fitted_in_one_step
-from skanogan.detectors._thresholds import FALSE_ALARM_RATE, ThresholdMixin
+from skanogan.detectors._thresholds import (
+    FEWEST_SCORES,
+    ThresholdMixin,
+    threshold,
+    warn_of_few_scores,
+)
+from skanogan.nn._products import rows_alike
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -54,21 +61,26 @@ class _Baseline(ThresholdMixin, BaseEstimator):
             The fitted detector.
         """
         with fitted_in_one_step(self) as working:
-            working._fit(check_rows(working, X, reset=True).astype(np.float64))
+            working._fit(working._checked(X, reset=True))
         return self
 
     def _fit(self, values: np.ndarray) -> None:
         self._fit_rows(values)
         if self.contamination == "auto":
-            distances, share = self._distances_if_left_out(values), FALSE_ALARM_RATE
+            warn_of_few_scores(len(values), FEWEST_SCORES, "rows")
+            distances = self._distances_if_left_out(values)
         else:
-            distances, share = self._distances(values), float(self.contamination)
-        self.offset_ = float(np.percentile(-distances, 100 * share))
+            distances = self._distances(values)
+        self.offset_ = threshold(-distances, self.contamination)
 
     def score_samples(self, X: Any) -> np.ndarray:
         """Score rows by minus their distance; higher is more normal."""
         check_is_fitted(self)
-        return -self._distances(check_rows(self, X, reset=False).astype(np.float64))
+        return -self._distances(self._checked(X, reset=False))
+
+    def _checked(self, X: Any, reset: bool) -> np.ndarray:
+        # The order in memory is the order of the sums, and so decides rounding.
+        return check_rows(self, X, reset=reset).astype(np.float64, order="C")
 
     @abstractmethod
     def _fit_rows(self, X: np.ndarray) -> None:
@@ -120,7 +132,8 @@ class KNNDistance(_Baseline):
     Examples
     --------
     >>> from skanogan.baselines import KNNDistance
-    >>> detector = KNNDistance(n_neighbors=1).fit([[0.0], [1.0], [2.0], [4.0]])
+    >>> X = [[0.0], [1.0], [2.0], [4.0]]
+    >>> detector = KNNDistance(n_neighbors=1, contamination=0.1).fit(X)
     >>> detector.score_samples([[1.5], [9.0]])
     array([-0.5, -5. ])
     """
@@ -139,13 +152,25 @@ class KNNDistance(_Baseline):
     def _fit_rows(self, X: np.ndarray) -> None:
         n_neighbors = min(int(self.n_neighbors), len(X) - 1)
         self.neighbors_ = NearestNeighbors(n_neighbors=n_neighbors).fit(X)
+        self._rows = X
 
     def _distances(self, X: np.ndarray) -> np.ndarray:
-        return self.neighbors_.kneighbors(X)[0].mean(axis=1)
+        return self._mean_distances(X, X)
 
     def _distances_if_left_out(self, X: np.ndarray) -> np.ndarray:
         # Without an argument, no row is its own neighbour.
-        return self.neighbors_.kneighbors()[0].mean(axis=1)
+        return self._mean_distances(X, None)
+
+    def _mean_distances(self, X: np.ndarray, queries: np.ndarray | None) -> np.ndarray:
+        n_neighbors = self.neighbors_.n_neighbors
+        # Distances by products round, and depend on the other rows. One candidate more,
+        # so that rounding does not choose between two at the same distance.
+        n_candidates = min(n_neighbors + 1, len(self._rows) - (queries is None))
+        found = self.neighbors_.kneighbors(queries, n_candidates, False)
+        distances = np.empty(found.shape)
+        for k, at in enumerate(found.T):
+            distances[:, k] = np.linalg.norm(X - self._rows[at], axis=1)
+        return np.sort(distances, axis=1)[:, :n_neighbors].mean(axis=1)
 
 
 class PCAReconstruction(_Baseline):
@@ -175,7 +200,7 @@ class PCAReconstruction(_Baseline):
     --------
     >>> from skanogan.baselines import PCAReconstruction
     >>> diagonal = [[0.0, 0.0], [1.0, 1.0], [3.0, 3.0]]
-    >>> detector = PCAReconstruction(n_components=1).fit(diagonal)
+    >>> detector = PCAReconstruction(n_components=1, contamination=0.1).fit(diagonal)
     >>> detector.score_samples([[7.0, 7.0], [1.0, 3.0]]).round(6) + 0.0
     array([ 0., -2.])
     """
@@ -198,7 +223,8 @@ class PCAReconstruction(_Baseline):
         self.pca_ = _fit_pca(X, self.n_components)
 
     def _distances(self, X: np.ndarray) -> np.ndarray:
-        rebuilt = self.pca_.inverse_transform(self.pca_.transform(X))
+        mean, components = self.pca_.mean_, self.pca_.components_
+        rebuilt = _product(_product(X - mean, components.T), components) + mean
         return np.square(X - rebuilt).sum(axis=1)
 
 
@@ -261,10 +287,10 @@ class MahalanobisDistance(_Baseline):
 
     def _distances(self, X: np.ndarray) -> np.ndarray:
         differences = X - self.mean_
-        inside = differences @ self.components_.T
+        inside = _product(differences, self.components_.T)
         squared = (np.square(inside) / self.variances_).sum(axis=1)
         if len(self.components_) < X.shape[1]:
-            outside = differences - inside @ self.components_
+            outside = differences - _product(inside, self.components_)
             squared += np.square(outside).sum(axis=1) / self._added_variance
         return np.sqrt(squared)
 
@@ -288,7 +314,7 @@ class MeanDistance(_Baseline):
     Examples
     --------
     >>> from skanogan.baselines import MeanDistance
-    >>> detector = MeanDistance().fit([[0.0, 0.0], [2.0, 2.0]])
+    >>> detector = MeanDistance(contamination=0.1).fit([[0.0, 0.0], [2.0, 2.0]])
     >>> detector.score_samples([[1.0, 2.0], [4.0, 1.0]])
     array([-1., -3.])
     """
@@ -311,6 +337,14 @@ class MeanDistance(_Baseline):
     def _distances_if_left_out(self, X: np.ndarray) -> np.ndarray:
         # x - mean(others) = (x - mean(all)) n / (n - 1)
         return self._distances(X) * len(X) / (len(X) - 1)
+
+
+def _product(X: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Multiply rows (n, d) by a matrix (d, m), each as if it were alone."""
+    # A copy, because torch warns of arrays that cannot be written to.
+    matrix = np.array(matrix, order="C")
+    with rows_alike(torch.device("cpu")):
+        return np.asarray(torch.matmul(torch.from_numpy(X), torch.from_numpy(matrix)))
 
 
 def _fit_pca(X: np.ndarray, n_components: float | None) -> PCA:

@@ -25,12 +25,13 @@ from skanogan._runtime.device import is_out_of_memory, resolve_device
 from skanogan._runtime.exit import may_stop
 from skanogan._runtime.threads import at_work
 from skanogan.detectors._pickling import PicklingMixin
+from skanogan.nn._products import rows_alike
 
 __all__ = ["NetworkFeatures"]
 
-BATCH_PIXELS = 2**18
-"""Most pixels of a batch on a CPU: 4 images of 256 x 256. Larger batches are no faster,
-and 16 of these images need 300 MB more (EfficientNet-Lite0)."""
+BATCH_PIXELS = 2**16
+"""Most pixels of a batch on a CPU: one image of 256 x 256. Larger batches are no
+faster, and 16 of these images need 300 MB more (EfficientNet-Lite0)."""
 
 
 class NetworkFeatures(PicklingMixin, TransformerMixin, BaseEstimator):
@@ -65,8 +66,9 @@ class NetworkFeatures(PicklingMixin, TransformerMixin, BaseEstimator):
         The pixel values that become 0 and 1. "auto" is the range of the dtype for
         integers, and 0 to 1 for floats.
     batch_size : int, default=32
-        Largest number of images in a batch. On a CPU, a batch has at most 2^18 pixels,
-        or one image. If memory runs out, batches are halved.
+        Largest number of images in a batch. On a CPU, a batch has at most 2^16 pixels,
+        or one image, and the last batch is completed by copies of its last image. If
+        memory runs out, batches are halved.
     device : str or torch.device, default="auto"
         Where the network runs. "auto" is the best available device.
 
@@ -254,10 +256,10 @@ class NetworkFeatures(PicklingMixin, TransformerMixin, BaseEstimator):
             pixels = self._pixels(images[i], f"images[{i}]", reader)
             is_full = len(waiting) == self._batch_length(pixels)
             if waiting and (is_full or waiting[0].shape != pixels.shape):
-                yield from self._features(waiting)
+                yield from self._features(waiting, self._batch_length(waiting[0]))
                 waiting = []
             waiting.append(pixels)
-        yield from self._features(waiting)
+        yield from self._features(waiting, self._batch_length(waiting[0]))
 
     def _batch_length(self, pixels: Tensor) -> int:
         if self.device_.type != "cpu":
@@ -336,17 +338,23 @@ class NetworkFeatures(PicklingMixin, TransformerMixin, BaseEstimator):
             )
         return 0.0, 1.0
 
-    def _features(self, pixels: list[Tensor]) -> Iterator[NDArray[np.float32]]:
+    def _features(
+        self, pixels: list[Tensor], length: int
+    ) -> Iterator[NDArray[np.float32]]:
         """Compute the features of images of one size; halve batches if memory ends."""
         may_stop()
+        # oneDNN chooses how to compute a convolution by the number of images: features
+        # alone and beside others differed by 3e-7. Batches therefore have one length.
+        more = length - len(pixels) if self.device_.type == "cpu" else 0
         try:
-            yield self._pooled(self._outputs(torch.stack(pixels)))
+            outputs = self._outputs(torch.stack([*pixels, *pixels[-1:] * more]))
+            yield self._pooled(outputs)[: len(pixels)]
         except Exception as error:
-            if not is_out_of_memory(error) or len(pixels) == 1:
+            if not is_out_of_memory(error) or length == 1:
                 raise
-            half = len(pixels) // 2
-            yield from self._features(pixels[:half])
-            yield from self._features(pixels[half:])
+            half = -(-length // 2)
+            for start in range(0, len(pixels), half):
+                yield from self._features(pixels[start : start + half], half)
 
     def _pooled(self, outputs: list[Tensor]) -> NDArray[np.float32]:
         if self.pooling == "mean":
@@ -383,7 +391,7 @@ class NetworkFeatures(PicklingMixin, TransformerMixin, BaseEstimator):
 
         handles = [modules[n].register_forward_hook(kept(n)) for n in names]
         try:
-            with torch.inference_mode(False), torch.no_grad():
+            with torch.inference_mode(False), torch.no_grad(), rows_alike(self.device_):
                 self.network_(pixels.to(self.device_))
         except _AllFoundError:
             pass

@@ -1,5 +1,7 @@
 """The baselines: scikit-learn's checks, thresholds, images, and distances by hand."""
 
+import warnings
+
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -11,6 +13,12 @@ from skanogan.baselines import (
     MahalanobisDistance,
     MeanDistance,
     PCAReconstruction,
+)
+from skanogan.detectors._thresholds import score_at_false_alarm_rate
+from skanogan.exceptions import CalibrationWarning
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::skanogan.exceptions.CalibrationWarning"
 )
 
 BASELINES = [
@@ -138,7 +146,7 @@ def test_the_distance_to_neighbours_is_their_mean():
     assert fitted.score_samples([[5.0]]) == [-(2 + 4) / 2]
     # Without itself, each row is as far from the others as (1 + 3) / 2, ...
     expected = -np.array([2.0, 1.5, 2.5])
-    assert fitted.offset_ == pytest.approx(np.percentile(expected, 5))
+    assert fitted.offset_ == pytest.approx(score_at_false_alarm_rate(expected, 0.05))
 
 
 def test_more_neighbours_than_other_rows_are_all_other_rows():
@@ -162,10 +170,25 @@ def test_the_distance_to_the_mean_is_a_norm():
 
 def test_the_distance_to_the_mean_of_the_other_rows_is_exact():
     X = np.random.RandomState(0).normal(size=(7, 3))
-    expected = [
-        -np.abs(X[i] - np.delete(X, i, axis=0).mean(axis=0)).sum() for i in range(7)
-    ]
-    assert MeanDistance().fit(X).offset_ == pytest.approx(np.percentile(expected, 5))
+    expected = np.array(
+        [-np.abs(X[i] - np.delete(X, i, axis=0).mean(axis=0)).sum() for i in range(7)]
+    )
+    wanted = score_at_false_alarm_rate(expected, 0.05)
+    assert MeanDistance().fit(X).offset_ == pytest.approx(wanted)
+
+
+@each_baseline
+@pytest.mark.parametrize(("n_rows", "warns"), [(3, True), (18, True), (19, False)])
+def test_fewer_than_19_rows_cause_a_warning_of_the_threshold(detector, n_rows, warns):
+    X = np.random.RandomState(0).normal(size=(n_rows, 2))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        clone(detector).fit(X)
+        clone(detector).set_params(contamination=0.1).fit(X)
+    found = [w for w in caught if w.category is CalibrationWarning]
+    assert len(found) == warns
+    if warns:
+        assert "Fit at least 19 normal rows" in str(found[0].message)
 
 
 @pytest.mark.parametrize("shape", [(40, 6), (6, 40), (20, 20)])

@@ -187,7 +187,7 @@ def test_a_batch_of_large_images_has_few_of_them(monkeypatch):
 
     monkeypatch.setattr(NetworkFeatures, "_outputs", counted)
     features.transform(COLOUR)
-    assert sizes == [2, 2, 1]
+    assert sizes == [2, 2, 2]  # the last image twice
 
 
 def test_batches_are_halved_when_memory_runs_out(monkeypatch):
@@ -202,7 +202,7 @@ def test_batches_are_halved_when_memory_runs_out(monkeypatch):
 
     monkeypatch.setattr(features_module.NetworkFeatures, "_outputs", short_of_memory)
     assert features.transform(COLOUR).shape == (5, 10)
-    assert sizes == [5, 2, 3, 1, 2]
+    assert sizes == [32, 16, 8, 4, 2, 2, 4, 2]
 
 
 # The network ------------------------------------------------------------------------

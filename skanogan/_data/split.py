@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from sklearn.utils import check_random_state
 
 from skanogan._runtime import processes
 
-__all__ = ["Split", "held_out_size", "hold_out", "split"]
+__all__ = ["Split", "held_out_size", "hold_out", "rows_to_hold_out", "split"]
 
 ENOUGH = 10_000
 """More held-out rows improve the threshold less than they cost the training."""
@@ -57,6 +58,11 @@ def split(
     seeds = rng.randint(np.iinfo(np.int32).max, size=4)
     kept, held_out = hold_out(normal, held_out_size(len(normal), fraction), rng)
     return Split(np.sort(kept), held_out, seeds, rng)
+
+
+def rows_to_hold_out(size: int, fraction: "float | str") -> int:
+    """Compute the least number of rows of which `size` are held out."""
+    return next(n for n in count(size + 1) if held_out_size(n, fraction) >= size)
 
 
 def hold_out(

@@ -19,7 +19,7 @@ from torch import Tensor
 from skanogan._data.array_api import as_numpy, like
 from skanogan._data.labels import is_labelled, normal_rows
 from skanogan._data.rows import Rows
-from skanogan._data.split import Split, split
+from skanogan._data.split import Split, rows_to_hold_out, split
 from skanogan._data.support import supported
 from skanogan._data.validation import check_rows
 from skanogan._persistence.saving import SaveMixin
@@ -43,14 +43,12 @@ from skanogan.detectors._one_fit import as_of_now, fitted_in_one_step
 from skanogan.detectors._pickling import PicklingMixin
 from skanogan.detectors._row_methods import RowMethodsMixin
 from skanogan.detectors._thresholds import (
+    FEWEST_SCORES,
     ThresholdMixin,
     threshold,
     warn_of_few_scores,
 )
-from skanogan.exceptions import (
-    BatchSizeWarning,
-    CollapseWarning,
-)
+from skanogan.exceptions import BatchSizeWarning, CollapseWarning
 from skanogan.models import Ensemble, Model
 from skanogan.nn import Scaling
 
@@ -293,7 +291,8 @@ class BaseDetector(
             continue_from(self.model_, model)
         calibrates = self.contamination == "auto"
         if calibrates:
-            warn_of_few_scores(len(parts.held_out), "rows")
+            n_needed = rows_to_hold_out(FEWEST_SCORES, self.validation_fraction)
+            warn_of_few_scores(len(parts.held_out), n_needed, "rows")
         return FitPlan(
             values=values,
             calibration_rows=np.sort(parts.held_out) if calibrates else normal,
@@ -436,8 +435,8 @@ class BaseDetector(
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         tags.array_api_support = HAS_ARRAY_API
-        # In float32 the score of a row alone and in a batch differ by about 1e-7, which
-        # is the tolerance of scikit-learn's checks.
+        # On other devices than a CPU, float32 scores of a row alone and in a batch differ
+        # by about 1e-7, which is the tolerance of scikit-learn's checks.
         tags.non_deterministic = self._scores_in_float32()
         return tags
 

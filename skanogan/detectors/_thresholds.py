@@ -15,6 +15,7 @@ from skanogan.exceptions import CalibrationWarning
 
 __all__ = [
     "FALSE_ALARM_RATE",
+    "FEWEST_SCORES",
     "ThresholdMixin",
     "score_at_false_alarm_rate",
     "threshold",
@@ -24,6 +25,9 @@ __all__ = [
 FALSE_ALARM_RATE = 0.05
 """The rate on new normal rows and images that ``contamination="auto"`` aims at."""
 
+RESOLUTION = 1e-9
+"""Scores that differ by a smaller share of their spread are taken to be equal. Rounding
+on another machine changes scores in float64 by about 1e-13."""
 
 FEWEST_SCORES = math.ceil(1 / FALSE_ALARM_RATE) - 1
 """With fewer scores, the rate lies outside of the scores that were seen."""
@@ -99,8 +103,18 @@ def threshold(scores: np.ndarray, contamination: "float | str") -> float:
     `scores` are those of held-out rows for "auto", and of all normal rows for a float.
     """
     if contamination == "auto":
-        return score_at_false_alarm_rate(scores, FALSE_ALARM_RATE)
-    return float(np.percentile(scores, 100.0 * float(contamination)))
+        return _below_ties(score_at_false_alarm_rate(scores, FALSE_ALARM_RATE), scores)
+    return _below_ties(float(np.percentile(scores, 100 * float(contamination))), scores)
+
+
+def _below_ties(offset: float, scores: np.ndarray) -> float:
+    """Lower a threshold that equals a score to a bit below it.
+
+    A new row that is equal to this row then has the same label on every machine.
+    """
+    least = RESOLUTION * max(abs(offset), float(np.std(scores)))
+    equal = scores[np.abs(scores - offset) <= least]
+    return float(equal.min()) - least if len(equal) else offset
 
 
 def score_at_false_alarm_rate(scores: np.ndarray, rate: float) -> float:
@@ -125,14 +139,17 @@ def score_at_false_alarm_rate(scores: np.ndarray, rate: float) -> float:
     return -math.exp(min(bound, 700.0)) if logarithmic else -bound
 
 
-def warn_of_few_scores(n_scores: int, what: str) -> None:
-    """Warn if the threshold of "auto" rests on few held-out rows or images."""
+def warn_of_few_scores(n_scores: int, n_needed: int, what: str) -> None:
+    """Warn if the threshold of "auto" rests on few held-out rows or images.
+
+    With `n_needed` rows or images, enough of them are held out.
+    """
     if n_scores < FEWEST_SCORES:
         warn(
             f"The threshold rests on {n_scores} held-out normal {what}, and "
             f"{FEWEST_SCORES} are needed to see a rate of {FALSE_ALARM_RATE:.0%}. "
             "predict may call far more or fewer new normal ones anomalies. Fit at "
-            f"least {4 * FEWEST_SCORES} normal {what}, set contamination to a float, "
+            f"least {n_needed} normal {what}, set contamination to a float, "
             "or set offset_ yourself.",
             CalibrationWarning,
         )

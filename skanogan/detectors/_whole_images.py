@@ -14,7 +14,7 @@ from skanogan._data.blending import pool
 from skanogan._data.image_files import FileReader, is_path
 from skanogan._data.images import Masks, as_images, as_masks, mask_at, only_readable
 from skanogan._data.labels import normal_rows
-from skanogan._data.split import held_out_size, hold_out
+from skanogan._data.split import held_out_size, hold_out, rows_to_hold_out
 from skanogan._runtime.compatibility import (
     Interval,
     RealNotInt,
@@ -24,6 +24,7 @@ from skanogan._runtime.compatibility import (
 from skanogan._training.progress import with_bar
 from skanogan.detectors._one_fit import fitted_in_one_step, of_one_fit
 from skanogan.detectors._thresholds import (
+    FEWEST_SCORES,
     ThresholdMixin,
     threshold,
     warn_of_few_scores,
@@ -151,7 +152,8 @@ class WholeImageDetector(ThresholdMixin, MetaEstimatorMixin, BaseEstimator):
         size = held_out_size(len(normal), self.validation_fraction) if calibrates else 0
         kept, held_out = map(np.sort, hold_out(normal, size, rng))
         if calibrates:
-            warn_of_few_scores(size, "images")
+            n_needed = rows_to_hold_out(FEWEST_SCORES, self.validation_fraction)
+            warn_of_few_scores(size, n_needed, "images")
         self._learn(images, masks, kept, seed, reader)
         scored = held_out if calibrates else kept
         scores = self._scores(

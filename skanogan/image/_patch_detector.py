@@ -321,8 +321,6 @@ class PatchDetector(WholeImageDetector, SaveMixin):
         for i in which:
             mask = mask_at(masks, i)
             patched = self._patched(images[i], mask, f"images[{i}]", reader)
-            # The last bit of a score may depend on the rows that are scored together.
-            # They are the patches of one image.
             grid = patched.on_grid(self.stride_, self.min_coverage)
             yield np.concatenate([self._patch_scores(patches) for _, patches in grid])
 

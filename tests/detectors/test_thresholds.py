@@ -7,7 +7,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from skanogan.detectors._thresholds import FALSE_ALARM_RATE, score_at_false_alarm_rate
+from skanogan.detectors._thresholds import (
+    FALSE_ALARM_RATE,
+    score_at_false_alarm_rate,
+    threshold,
+)
 from skanogan.exceptions import CalibrationWarning
 from skanogan.models import AnoGAN
 
@@ -123,7 +127,38 @@ def test_too_few_held_out_rows_cause_a_warning(make_detector, n_rows, warns):
     assert len(found) == warns
     if warns:
         assert "15 held-out normal rows, and 19 are needed" in str(found[0].message)
+        assert "Fit at least 76 normal rows" in str(found[0].message)
         assert found[0].filename == __file__
+
+
+@pytest.mark.parametrize(("n_rows", "warns"), [(184, True), (185, False)])
+def test_the_warning_counts_rows_for_the_validation_fraction(
+    make_detector, n_rows, warns
+):
+    X = np.random.RandomState(0).normal(size=(n_rows, 3))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        make_detector(validation_fraction=0.1, support_fraction=1).fit(X)
+    found = [str(w.message) for w in caught if w.category is CalibrationWarning]
+    assert len(found) == warns
+    assert not warns or "Fit at least 185 normal rows" in found[0]
+
+
+@pytest.mark.parametrize("contamination", ["auto", 0.1, 0.5])
+def test_a_threshold_that_equals_scores_is_lowered_below_their_rounding(contamination):
+    scores = np.repeat([-3.0, -2.0, 1.0], [8, 40, 11])
+    offset = threshold(scores, contamination)
+    tied = scores[np.abs(scores - offset).argmin()]
+    assert tied - 1e-8 < offset < tied - 1e-10
+
+
+def test_a_threshold_between_two_scores_is_not_moved():
+    scores = np.arange(20.0)
+    assert threshold(scores, 0.1) == np.percentile(scores, 10)
+
+
+def test_the_threshold_of_scores_that_are_all_zero_is_zero():
+    assert threshold(np.zeros(30), "auto") == threshold(np.zeros(30), 0.1) == 0
 
 
 def test_contamination_changes_only_the_threshold_of_rows_that_all_stay(
