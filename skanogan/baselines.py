@@ -10,11 +10,14 @@ from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+import torch
 from sklearn.base import BaseEstimator
 from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils.validation import check_is_fitted
 
+from skanogan._data.ranges import warn_of_another_range
+from skanogan._data.rows import Rows
 from skanogan._data.validation import check_rows
 from skanogan._runtime.compatibility import Interval, RealNotInt, StrOptions
 from skanogan._runtime.compatibility import _fit_context as fit_context
@@ -34,6 +37,7 @@ class _Baseline(ThresholdMixin, BaseEstimator):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]]
     image_shape: ClassVar[None] = None  # for `check_rows`: X says what is an image
+    image_shape_: tuple[int, int, int] | None
     contamination: float | str
 
     @fit_context(prefer_skip_nested_validation=True)
@@ -52,7 +56,10 @@ class _Baseline(ThresholdMixin, BaseEstimator):
         self : object
             The fitted detector.
         """
-        values = check_rows(self, X, reset=True).astype(np.float64)
+        values = check_rows(self, X, reset=True)
+        rows = Rows(values, self.image_shape_, torch.device("cpu"), resident=False)
+        self._scaling = rows.scaling()
+        values = values.astype(np.float64)
         self._fit_rows(values)
         if self.contamination == "auto":
             distances, share = self._distances_if_left_out(values), FALSE_ALARM_RATE
@@ -64,7 +71,9 @@ class _Baseline(ThresholdMixin, BaseEstimator):
     def score_samples(self, X: Any) -> np.ndarray:
         """Score rows by minus their distance; higher is more normal."""
         check_is_fitted(self)
-        return -self._distances(check_rows(self, X, reset=False).astype(np.float64))
+        values = check_rows(self, X, reset=False)
+        warn_of_another_range(values, self.image_shape_, self._scaling)
+        return -self._distances(values.astype(np.float64))
 
     @abstractmethod
     def _fit_rows(self, X: np.ndarray) -> None:

@@ -13,9 +13,13 @@ __all__ = [
     "DivergenceWarning",
     "ImageFileWarning",
     "ImageShapeWarning",
+    "LabelWarning",
     "LongRunWarning",
+    "MaskWarning",
     "ModelFileError",
     "ModelVersionWarning",
+    "ParameterWarning",
+    "RangeWarning",
 ]
 
 
@@ -47,6 +51,41 @@ class ImageShapeWarning(UserWarning):
     """Images seem to have their channels first, such as (3, 32, 32).
 
     Cause: the axes are in the order of torch. Cure: ``np.moveaxis(X, 1, -1)``.
+    """
+
+
+class RangeWarning(UserWarning):
+    """Rows to score lie as a whole in another range than the rows of `fit`.
+
+    Cause: images of 0 to 255 in `fit` and of 0 to 1 later, or the reverse, or a table
+    that was scaled in one place only. Cure: convert all rows alike, for instance in a
+    pipeline. Scores are not changed.
+    """
+
+
+class LabelWarning(UserWarning):
+    """`y` is ignored, or marks most rows as anomalies.
+
+    Cause: labels of another kind, such as 0 and 1, or normal rows marked -1. Cure: 1 is
+    normal and -1 an anomaly: ``np.where(is_anomaly, -1, 1)``.
+    """
+
+
+class MaskWarning(UserWarning):
+    """A mask has many values, though only zero and other values are told apart.
+
+    Cause: a soft mask, or a mask that was saved as JPEG, whose zeros become small
+    numbers. Cure: compare it with a threshold, such as ``mask > 127``, and save it as
+    PNG.
+    """
+
+
+class ParameterWarning(UserWarning):
+    """Parameters are allowed, but do not give what they are made for.
+
+    Cause: a discriminator of your own that ends in a sigmoid although logits are
+    expected, or a search with one candidate and no steps. Cure: leave out the sigmoid,
+    or raise `n_candidates` or `n_steps`.
     """
 
 

@@ -10,9 +10,9 @@ from sklearn.model_selection import StratifiedKFold, StratifiedShuffleSplit
 from sklearn.utils import Tags, indexable
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from skanogan._data.labels import check_labels
+from skanogan._data.labels import check_labels, warn_if_most_are_anomalies
 from skanogan._runtime.compatibility import (
     HasMethods,
     Interval,
@@ -232,6 +232,7 @@ class NoveltyClassifier(AroundDetector, ClassifierMixin, BaseEstimator):
         (X,) = indexable(X)
         numbered = self.anomaly_label == 0
         labels = check_labels(y, X, needed=(1,), numbered=numbered)
+        warn_if_most_are_anomalies(labels)
         at = np.flatnonzero(labels == 1)
         for name, value in fit_params.items():
             length = len(value) if isinstance(value, list | tuple) else None
@@ -241,7 +242,7 @@ class NoveltyClassifier(AroundDetector, ClassifierMixin, BaseEstimator):
         # Labels tell detectors that all of these rows are known to be normal.
         known = np.ones(len(at), dtype=np.int64)
         self.estimator_ = clone(self.estimator).fit(normal, known, **fit_params)
-        self.classes_ = np.array([min(self.anomaly_label, int(np.min(y))), 1])
+        self.classes_ = np.array([min(self.anomaly_label, int(np.min(column_or_1d(y)))), 1])
         return self
 
     def get_metadata_routing(self) -> MetadataRouter:

@@ -11,6 +11,7 @@ from skanogan._persistence.registry import register_detector
 from skanogan._runtime.compatibility import Interval, StrOptions
 from skanogan.detectors._gan import GAN_NETWORKS, GANDetector
 from skanogan.detectors._network_parameters import RUNNING, THRESHOLD, resolve_shrinkage
+from skanogan.exceptions import ParameterWarning
 from skanogan.models import AnoGAN, Search
 from skanogan.models._anogan import SCORES
 from skanogan.nn import Scaling
@@ -312,3 +313,17 @@ class AnoGANDetector(GANDetector):
                 shrinkage=resolve_shrinkage(self.shrinkage, row_shape),
             ),
         )
+
+    def _training_warnings(
+        self, history: list[dict[str, float]]
+    ) -> list[tuple[type[Warning], str]]:
+        warnings = super()._training_warnings(history)
+        searches = self.n_steps or self.n_candidates > self._resolved("n_estimators")
+        if not searches and self.anomaly_score != "p_d":
+            message = (
+                f"n_candidates={self.n_candidates} with n_steps=0 leaves nothing to "
+                "search: all rows are compared with the same generated row. Raise "
+                "n_candidates or n_steps."
+            )
+            warnings.append((ParameterWarning, message))
+        return warnings

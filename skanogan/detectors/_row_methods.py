@@ -10,6 +10,7 @@ from scipy.ndimage import gaussian_filter
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from skanogan._data.ranges import warn_of_another_range
 from skanogan._data.rows import Rows
 from skanogan._data.validation import check_rows, flatten_images
 from skanogan._runtime.threads import at_most_threads, at_work, threads_to_score
@@ -157,7 +158,9 @@ class RowMethodsMixin:
 
     def _check_fitted_rows(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
-        return check_rows(self, X, reset=False)
+        values = check_rows(self, X, reset=False)
+        warn_of_another_range(values, self.image_shape_, self.model_.scaling)
+        return values
 
     def _row_shape(self) -> tuple[int, ...]:
         """(d,) or (H, W, C)."""
