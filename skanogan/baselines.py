@@ -21,7 +21,11 @@ from skanogan._data.rows import Rows
 from skanogan._data.validation import check_rows
 from skanogan._runtime.compatibility import Interval, RealNotInt, StrOptions
 from skanogan._runtime.compatibility import _fit_context as fit_context
-from skanogan.detectors._thresholds import FALSE_ALARM_RATE, ThresholdMixin
+from skanogan.detectors._thresholds import (
+    FALSE_ALARM_RATE,
+    ThresholdMixin,
+    warn_of_few_rows,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -61,6 +65,7 @@ class _Baseline(ThresholdMixin, BaseEstimator):
         self._scaling = rows.scaling()
         values = values.astype(np.float64)
         self._fit_rows(values)
+        warn_of_few_rows(self.contamination, len(values), len(values), "rows")
         if self.contamination == "auto":
             distances, share = self._distances_if_left_out(values), FALSE_ALARM_RATE
         else:

@@ -107,10 +107,11 @@ class BatchSizeWarning(UserWarning):
 
 
 class CalibrationWarning(UserWarning):
-    """Too few held-out rows to calibrate the threshold of ``contamination="auto"``.
+    """Too few normal rows or images to calibrate the threshold.
 
-    Cause: few normal rows. The rate of false alarms may then be far from 5 %. Cure:
-    pass more normal rows, or set `contamination` to a float.
+    Cause: fewer than 19 held-out rows for ``contamination="auto"``, whose rate of false
+    alarms may then be far from 5 %, or less than one row for a float. Cure: pass more
+    normal rows, or set `contamination` to another value.
     """
 
 

@@ -12,26 +12,28 @@ from skanogan._data.image_files import is_path
 __all__ = ["columns_of", "refuse_kinds", "without_gradients"]
 
 
-def refuse_kinds(X: Any, name: str, one_picture: str) -> None:
+def refuse_kinds(X: Any, name: str = "X", *, takes_files: bool = False) -> None:
     """Raise TypeError if X is of a kind that must be read or collected first.
 
-    `name` is what the argument is called, and `one_picture` is what to pass in place of
-    one picture of Pillow.
+    `name` is what the argument is called. `takes_files` says whether paths and
+    generators are allowed.
     """
     remedy = None
     if X is None:
-        remedy = "Pass an array, a data frame or a list of rows"
+        remedy = "Pass the rows"
     elif isinstance(X, DataLoader):
         remedy = f"Pass its rows: torch.cat([batch[0] for batch in {name}])"
     elif isinstance(X, Dataset):
-        remedy = f"Pass its rows: torch.stack([item[0] for item in {name}])"
+        remedy = f"Pass its rows: [item[0] for item in {name}]"
     elif hasattr(X, "collect_schema") and hasattr(X, "lazy"):
         # A data frame of polars has both methods, and rows.
         remedy = None if hasattr(X, "to_numpy") else f"Pass {name}.collect()"
     elif hasattr(X, "getbands"):
-        remedy = f"It is one picture. Pass {one_picture}"
+        remedy = f"It is one picture. Pass numpy.asarray({name})[None]"
     elif isinstance(X, Mapping):
         remedy = f"Pass pandas.DataFrame({name})"
+    elif takes_files:
+        return
     elif isinstance(X, Iterator | Set):
         remedy = f"Pass list({name})"
     elif is_path(X) or (isinstance(X, list | tuple) and X and is_path(X[0])):
@@ -41,8 +43,8 @@ def refuse_kinds(X: Any, name: str, one_picture: str) -> None:
         )
     if remedy is not None:
         raise TypeError(
-            f"{name} is of the type {type(X).__name__}, which holds no rows of "
-            f"numbers. {remedy}."
+            f"{name} is a {type(X).__name__}, not an array, a data frame or a list of "
+            f"rows of numbers. {remedy}."
         )
 
 
@@ -61,7 +63,7 @@ def columns_of(X: Any) -> list[tuple[Any, Any]] | None:
 
     The frames are those of pandas, polars and pyarrow.
     """
-    schema = getattr(X, "schema", None)
+    schema: Any = getattr(X, "schema", None)
     if hasattr(schema, "types"):  # pyarrow
         return list(zip(schema.names, schema.types, strict=True))
     if hasattr(X, "columns") and hasattr(X, "dtypes") and np.ndim(X.columns) == 1:

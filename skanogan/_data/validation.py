@@ -22,7 +22,7 @@ def check_rows(estimator: Any, X: Any, *, reset: bool) -> np.ndarray:
     validation sets are set on the estimator. Otherwise X is compared with them.
     ValueError is raised if X is not made of finite real numbers or has another shape.
     """
-    refuse_kinds(X, "X", "numpy.asarray(X)[None]")
+    refuse_kinds(X)
     _refuse_masks(X)
     refuse_times(X)
     X, seen = flatten_images(X)

@@ -42,7 +42,7 @@ from skanogan.detectors._row_methods import RowMethodsMixin
 from skanogan.detectors._thresholds import (
     ThresholdMixin,
     threshold,
-    warn_of_few_scores,
+    warn_of_few_rows,
 )
 from skanogan.exceptions import (
     BatchSizeWarning,
@@ -291,8 +291,8 @@ class BaseDetector(
         if is_warm:
             continue_from(self.model_, model)
         calibrates = self.contamination == "auto"
-        if calibrates:
-            warn_of_few_scores(len(parts.held_out), "rows")
+        n_held_out = len(parts.held_out)
+        warn_of_few_rows(self.contamination, n_held_out, len(normal), "rows")
         return FitPlan(
             values=values,
             calibration_rows=np.sort(parts.held_out) if calibrates else normal,

@@ -14,6 +14,7 @@ from skanogan._data.blending import pool
 from skanogan._data.image_files import FileReader, is_path
 from skanogan._data.images import Masks, as_images, as_masks, mask_at, only_readable
 from skanogan._data.labels import normal_rows
+from skanogan._data.ranges import warned_once
 from skanogan._data.split import held_out_size, hold_out
 from skanogan._runtime.compatibility import (
     Interval,
@@ -26,7 +27,7 @@ from skanogan.detectors._rollback import as_before_on_failure
 from skanogan.detectors._thresholds import (
     ThresholdMixin,
     threshold,
-    warn_of_few_scores,
+    warn_of_few_rows,
 )
 from skanogan.detectors._wrapping import ANY_DETECTOR
 
@@ -150,8 +151,7 @@ class WholeImageDetector(ThresholdMixin, MetaEstimatorMixin, BaseEstimator):
         seed = int(rng.randint(np.iinfo(np.int32).max))
         size = held_out_size(len(normal), self.validation_fraction) if calibrates else 0
         kept, held_out = map(np.sort, hold_out(normal, size, rng))
-        if calibrates:
-            warn_of_few_scores(size, "images")
+        warn_of_few_rows(self.contamination, size, len(normal), "images")
         self._learn(images, masks, kept, seed, reader)
         scored = held_out if calibrates else kept
         scores = self._scores(
@@ -238,7 +238,8 @@ class WholeImageDetector(ThresholdMixin, MetaEstimatorMixin, BaseEstimator):
     ) -> np.ndarray:
         places = self._place_scores(images, masks, which, reader)
         shown = with_bar(places, len(which), name, self.verbose, self._advice)
-        pooled = [pool(scores, self.pooling, self.pooling_size) for scores in shown]
+        with warned_once():
+            pooled = [pool(each, self.pooling, self.pooling_size) for each in shown]
         return np.array(pooled, float)
 
     @abstractmethod
