@@ -77,7 +77,7 @@ class _Baseline(ThresholdMixin, BaseEstimator):
         """Score rows by minus their distance; higher is more normal."""
         check_is_fitted(self)
         values = check_rows(self, X, reset=False)
-        warn_of_another_range(values, self.image_shape_, self._scaling)
+        warn_of_another_range(self, values, self._scaling)
         return -self._distances(values.astype(np.float64))
 
     @abstractmethod

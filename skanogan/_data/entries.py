@@ -76,6 +76,8 @@ def explained(X: Any, are_images: bool, error: Exception) -> Exception | None:
         return None
     places = found[kind]
     row, value = min(places.values(), key=lambda place: place[0])
+    if hasattr(X, "iloc"):  # the name of the row, which stays if a wrapper splits rows
+        row = X.index[row]
     if are_images:
         where = f"image {row}"
     else:

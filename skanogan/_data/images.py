@@ -76,9 +76,11 @@ def read_image(source: Any, name: str, reader: FileReader) -> np.ndarray:
     if image.ndim == 3 and image.shape[2] == 1:
         image = image[:, :, 0]
     if image.ndim not in (2, 3):
+        one = "If it is a row of one image, pass that image in a list."
+        several = "If it holds several images, use anomaly_maps."
         raise ValueError(
-            f"{name} has shape {image.shape}. It must be (H, W) or (H, W, C). Pass one "
-            "image as a list of one, where a list is expected."
+            f"{name} has shape {image.shape}. It must be (H, W) or (H, W, C). "
+            f"{one if image.ndim < 2 else several}"
         )
     return image
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 import numpy as np
 
@@ -45,22 +46,22 @@ def warned_once() -> Iterator[None]:
         _warned.reset(token)
 
 
-def warn_of_another_range(
-    values: np.ndarray, image_shape: tuple[int, int, int] | None, scaling: Scaling
-) -> None:
+def warn_of_another_range(detector: Any, values: np.ndarray, scaling: Scaling) -> None:
     """Warn if rows, not only some of them, lie far outside of the range of `fit`.
 
-    `values` are validated rows (n, d) and `scaling` is that of the training rows.
+    `values` are rows (n, d), validated for the fitted detector. `scaling` is that of
+    the training rows.
     """
     n = min(MOST_ROWS, max(1, MOST_ENTRIES // values.shape[1]))
     rows = np.asarray(values[:n], np.float64)
     shift, scale = scaling.shift.cpu().numpy(), scaling.scale.cpu().numpy()
     found = None
-    if image_shape is not None:
+    if detector.image_shape_ is not None:
         low, high = float(shift - scale), float(shift + scale)
         found = _pixels_found(rows, low, high, values.dtype)
     elif len(rows) >= FEWEST_ROWS:
-        found = _columns_found(rows, shift, scale)
+        names = getattr(detector, "feature_names_in_", np.arange(rows.shape[1]))
+        found = _columns_found(rows, shift, scale, names)
     earlier = _warned.get()
     if found is None or earlier:
         return
@@ -92,7 +93,7 @@ def _pixels_found(
 
 
 def _columns_found(
-    rows: np.ndarray, shift: np.ndarray, scale: np.ndarray
+    rows: np.ndarray, shift: np.ndarray, scale: np.ndarray, names: np.ndarray
 ) -> str | None:
     """Describe columns in other units than those of the mean and deviation of fit."""
     with np.errstate(over="ignore", invalid="ignore"):
@@ -102,10 +103,11 @@ def _columns_found(
     if off.sum() < max(SHARE * n_columns, min(2, n_columns)):
         return None
     j = int(np.argmax(off))
+    median = float(np.median(rows[:, j]))
     return (
         f"X lies more than {FAR:g} standard deviations from the rows of fit in "
-        f"{off.sum()} of {n_columns} columns. Column {j}, for instance, has a median "
-        f"of {np.median(rows[:, j]):.3g}, and in fit a mean of {shift[j]:.3g} and a "
-        f"deviation of {scale[j]:.3g}. Prepare X as the rows of fit were, for instance "
-        "in one pipeline with the detector."
+        f"{off.sum()} of {n_columns} columns. Column {names[j]}, for instance, has a "
+        f"median of {median:.3g}, and in fit a mean of {shift[j]:.3g} and a deviation "
+        f"of {scale[j]:.3g}. Prepare X as the rows of fit were, for instance in one "
+        "pipeline with the detector."
     )

@@ -162,7 +162,7 @@ def _warn_of_probabilities(
     found = _try("The discriminator does not take 64 rows", discriminator, rows)
     least, most = float(found.min()), float(found.max())
     # A sigmoid is saturated on these rows; a network with normalisation stays between.
-    if 0 <= least and most <= 1 and (least < 0.01 or most > 0.99):
+    if 0 <= least < most <= 1 and (least < 0.01 or most > 0.99):
         warn(
             "The discriminator gives values between 0 and 1 for all of 64 random rows, "
             f"from {least:.2g} to {most:.2g}, as after a sigmoid. Logits are expected, "

@@ -159,7 +159,7 @@ class RowMethodsMixin:
     def _check_fitted_rows(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
         values = check_rows(self, X, reset=False)
-        warn_of_another_range(values, self.image_shape_, self.model_.scaling)
+        warn_of_another_range(self, values, self.model_.scaling)
         return values
 
     def _row_shape(self) -> tuple[int, ...]:
