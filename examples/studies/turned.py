@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import roc_auc_score
-from studies.report import markdown
 
 from skanogan import AnoGANDetector, OCGANDetector
+from studies.report import markdown
 
-__all__ = ["CASES", "aurocs", "far_rows", "main"]
+__all__ = ["CASES", "TABLES", "aurocs", "far_rows", "main", "tables"]
 
 Task = tuple[str, np.ndarray, np.ndarray, np.ndarray]
 
