@@ -31,7 +31,7 @@ class CollapseWarning(ConvergenceWarning):
     """The model generates nearly the same row for every latent.
 
     Cause: the training collapsed or was too short. Cure: train longer (`max_iter`),
-    lower `learning_rate`, or try another `random_state`. Guide: :doc:`/methods`.
+    lower `learning_rate`, or try another `random_state`. Guide: :doc:`/defaults`.
     """
 
 
@@ -40,7 +40,7 @@ class DiscriminatorWinsWarning(ConvergenceWarning):
 
     Cause: few rows, or a learning rate that is too high. The generator then learns
     little. Cure: set ``gradient_penalty=1``, lower `learning_rate`, or add rows. Guide:
-    :doc:`/methods`.
+    :doc:`/defaults`.
     """
 
 
@@ -126,7 +126,7 @@ class DivergenceWarning(ConvergenceWarning):
     """Training became non-finite. The detector keeps the last finite state.
 
     Cause: mostly a learning rate that is too high. Cure: lower it. Guide:
-    :doc:`/methods`.
+    :doc:`/defaults`.
     """
 
 
@@ -134,7 +134,7 @@ class DivergenceError(RuntimeError):
     """Training became non-finite before a state was kept, so the fit failed.
 
     Cause: mostly a learning rate that is far too high. Cure: lower it. Guide:
-    :doc:`/methods`.
+    :doc:`/defaults`.
     """
 
 
@@ -152,7 +152,7 @@ class CheckpointError(ValueError):
 
     Cause: other data or parameters than in the first fit, or a problem of the disk.
     Cure: pass the same data and parameters, delete the file, or use another path.
-    Guide: :doc:`/saving`.
+    Guide: :doc:`/scale`.
     """
 
 

@@ -132,6 +132,14 @@ def test_gaps_are_named_by_column_and_row_with_an_imputer(any_detector, blob, fr
         any_detector.fit(gaps, labels_for(gaps))
 
 
+def test_columns_in_another_order_are_refused_with_those_of_fit(any_detector, blob):
+    X = pd.DataFrame(blob, columns=[*"abcde"])
+    any_detector.fit(X, labels_for(X))
+    for other in (X[[*"edcba"]], X.rename(columns={"a": "z"})):
+        with pytest.raises(ValueError, match=r"(?s)should match.*a, b, c, d, e\.$"):
+            any_detector.predict(other)
+
+
 # Kinds ------------------------------------------------------------------------
 
 

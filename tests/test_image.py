@@ -1258,7 +1258,7 @@ def test_the_expected_time_of_a_training_is_that_of_the_updates_to_come():
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (np.zeros((12, 16)), r"images has shape \(12, 16\).*put it in a list"),
+        (np.zeros((12, 16)), r"images has shape \(12, 16\).*pass images\[None\]"),
         (np.zeros((2, 12, 16, 3, 1)), r"images has shape \(2, 12, 16, 3, 1\)"),
         (__file__, r"images is one path, '.*', which is not a folder.* in a list"),
         ([], "images holds 0 images while a minimum of 1"),

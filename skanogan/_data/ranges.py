@@ -57,7 +57,7 @@ def warn_of_another_range(detector: Any, values: np.ndarray, scaling: Scaling) -
     shift, scale = scaling.shift.cpu().numpy(), scaling.scale.cpu().numpy()
     found = None
     if detector.image_shape_ is not None:
-        low, high = float(shift - scale), float(shift + scale)
+        low, high = float(shift) - float(scale), float(shift) + float(scale)
         found = _pixels_found(rows, low, high, values.dtype)
     elif len(rows) >= FEWEST_ROWS:
         names = getattr(detector, "feature_names_in_", np.arange(rows.shape[1]))

@@ -57,6 +57,11 @@ def check_rows(estimator: Any, X: Any, *, reset: bool) -> np.ndarray:
                 "Complex data not supported: X holds complex numbers. Pass real and "
                 "imaginary parts as columns."
             ) from None
+        if "feature names should match" in str(error):
+            raise ValueError(
+                f"{str(error).rstrip()}\nRename the columns if needed, and pass "
+                f"X[detector.feature_names_in_]: {_first_names(estimator)}."
+            ) from None
         if better := explained(X, seen is not None, error):
             raise better from None
         raise
@@ -109,6 +114,11 @@ def with_channels(shape: "tuple[int, ...] | None") -> tuple[int, int, int] | Non
         )
     height, width, channels = (*sides, 1)[:3]
     return int(height), int(width), int(channels)
+
+
+def _first_names(estimator: Any) -> str:
+    names = [str(name) for name in estimator.feature_names_in_]
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" * (len(names) > 5))
 
 
 def _refuse_one_image(
