@@ -1,7 +1,6 @@
 """Warnings and errors of this package. Each message says what to do.
 
-Each class names causes, cures, and the page of the guide that tells more. A warning can
-be silenced with ``warnings.filterwarnings("ignore", category=...)``.
+Each class names causes, cures, and the page of the guide that tells more.
 """
 
 from sklearn.exceptions import ConvergenceWarning

@@ -30,7 +30,7 @@ def refuse_kinds(X: Any, name: str = "X", *, takes_files: bool = False) -> None:
         remedy = None if hasattr(X, "to_numpy") else f"Pass {name}.collect()"
     elif hasattr(X, "getbands"):
         remedy = f"It is one picture. Pass numpy.asarray({name})[None]"
-    elif isinstance(X, Mapping):
+    elif isinstance(X, Mapping) and not hasattr(X, "shape"):  # not a sparse array
         remedy = f"Pass pandas.DataFrame({name})"
     elif takes_files:
         return

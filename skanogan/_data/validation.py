@@ -125,8 +125,8 @@ def _refuse_one_image(
     X: Any, seen: tuple[int, ...] | None, expected: tuple[int, int, int] | None
 ) -> None:
     """Refuse one image where images are expected, unless its rows could be images."""
-    shape = np.shape(X) if seen is None else (len(X), *seen)
-    if expected is None or math.prod(shape[1:]) == math.prod(expected):
+    shape = getattr(X, "shape", None) if seen is None else (len(X), *seen)
+    if expected is None or shape is None or math.prod(shape[1:]) == math.prod(expected):
         return
     if with_channels(shape if len(shape) in (2, 3) else None) == expected:
         raise ValueError(
