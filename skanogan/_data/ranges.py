@@ -27,7 +27,9 @@ its rows beyond `FAR` on one side, or quartiles that far apart, in so many colum
 were standardised. With 10 deviations, 42 batches of anomalies do."""
 
 OUTSIDE, SHARE_OUTSIDE = 2.0, 0.02
-"""Widths of the range of `fit` beyond its ends, and the share of pixels there."""
+"""Widths of the range of `fit` beyond its ends, and the share of pixels there. Of 2,092
+anomalous images (tiles, digits, OCT scans) and 360 darkened ones in four units none
+warns; of single images in other units 85 to 100 % do."""
 
 WIDE = 50.0
 """A range of pixels that is much wider than from -1 to 1."""
