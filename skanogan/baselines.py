@@ -16,6 +16,8 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils.validation import check_is_fitted
 
+from skanogan._data.ranges import warn_of_another_range
+from skanogan._data.rows import Rows
 from skanogan._data.validation import check_rows
 from skanogan._runtime.compatibility import Interval, RealNotInt, StrOptions
 from skanogan._runtime.compatibility import _fit_context as fit_context
@@ -24,7 +26,7 @@ from skanogan.detectors._thresholds import (
     FEWEST_SCORES,
     ThresholdMixin,
     threshold,
-    warn_of_few_scores,
+    warn_of_few_rows,
 )
 from skanogan.nn._products import rows_alike
 
@@ -42,6 +44,7 @@ class _Baseline(ThresholdMixin, BaseEstimator):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]]
     image_shape: ClassVar[None] = None  # for `check_rows`: X says what is an image
+    image_shape_: tuple[int, int, int] | None
     contamination: float | str
 
     @fit_context(prefer_skip_nested_validation=True)
@@ -61,13 +64,17 @@ class _Baseline(ThresholdMixin, BaseEstimator):
             The fitted detector.
         """
         with fitted_in_one_step(self) as working:
-            working._fit(working._checked(X, reset=True))
+            working._fit(check_rows(working, X, reset=True))
         return self
 
     def _fit(self, values: np.ndarray) -> None:
+        rows = Rows(values, self.image_shape_, torch.device("cpu"), resident=False)
+        self._scaling = rows.scaling()
+        values = _in_float64(values)
         self._fit_rows(values)
+        n = len(values)
+        warn_of_few_rows(self.contamination, n, n, FEWEST_SCORES, "rows")
         if self.contamination == "auto":
-            warn_of_few_scores(len(values), FEWEST_SCORES, "rows")
             distances = self._distances_if_left_out(values)
         else:
             distances = self._distances(values)
@@ -76,11 +83,9 @@ class _Baseline(ThresholdMixin, BaseEstimator):
     def score_samples(self, X: Any) -> np.ndarray:
         """Score rows by minus their distance; higher is more normal."""
         check_is_fitted(self)
-        return -self._distances(self._checked(X, reset=False))
-
-    def _checked(self, X: Any, reset: bool) -> np.ndarray:
-        # The order in memory is the order of the sums, and so decides rounding.
-        return check_rows(self, X, reset=reset).astype(np.float64, order="C")
+        values = check_rows(self, X, reset=False)
+        warn_of_another_range(self, values, self._scaling)
+        return -self._distances(_in_float64(values))
 
     @abstractmethod
     def _fit_rows(self, X: np.ndarray) -> None:
@@ -337,6 +342,11 @@ class MeanDistance(_Baseline):
     def _distances_if_left_out(self, X: np.ndarray) -> np.ndarray:
         # x - mean(others) = (x - mean(all)) n / (n - 1)
         return self._distances(X) * len(X) / (len(X) - 1)
+
+
+def _in_float64(values: np.ndarray) -> np.ndarray:
+    # The order in memory is the order of the sums, and so decides rounding.
+    return values.astype(np.float64, order="C")
 
 
 def _product(X: np.ndarray, matrix: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_random_state, indexable
 from sklearn.utils.validation import check_is_fitted
 
+from skanogan._data.kinds import refuse_kinds, without_gradients
 from skanogan._data.labels import normal_rows
 from skanogan._data.split import hold_out
 from skanogan._persistence.registry import register_detector
@@ -156,7 +157,8 @@ class ConformalDetector(AroundDetector, ThresholdMixin, SaveMixin, BaseEstimator
         return self
 
     def _fit(self, X: Any, y: Any) -> None:
-        (X,) = indexable(X)
+        refuse_kinds(X, takes_files=True)
+        (X,) = indexable(without_gradients(X))
         # A list of images of different sizes has no dtype and cannot become an array.
         if hasattr(X, "dtype") and np.iscomplexobj(X):
             raise ValueError("Complex data not supported: got complex X.")

@@ -1,4 +1,7 @@
-"""Warnings and errors of this package. Each message says what to do."""
+"""Warnings and errors of this package. Each message says what to do.
+
+Each class names causes, cures, and the page of the guide that tells more.
+"""
 
 from sklearn.exceptions import ConvergenceWarning
 
@@ -13,9 +16,13 @@ __all__ = [
     "DivergenceWarning",
     "ImageFileWarning",
     "ImageShapeWarning",
+    "LabelWarning",
     "LongRunWarning",
+    "MaskWarning",
     "ModelFileError",
     "ModelVersionWarning",
+    "ParameterWarning",
+    "RangeWarning",
 ]
 
 
@@ -23,7 +30,7 @@ class CollapseWarning(ConvergenceWarning):
     """The model generates nearly the same row for every latent.
 
     Cause: the training collapsed or was too short. Cure: train longer (`max_iter`),
-    lower `learning_rate`, or try another `random_state`.
+    lower `learning_rate`, or try another `random_state`. Guide: :doc:`/defaults`.
     """
 
 
@@ -31,7 +38,8 @@ class DiscriminatorWinsWarning(ConvergenceWarning):
     """The discriminator separates generated rows from real rows without error.
 
     Cause: few rows, or a learning rate that is too high. The generator then learns
-    little. Cure: set ``gradient_penalty=1``, lower `learning_rate`, or add rows.
+    little. Cure: set ``gradient_penalty=1``, lower `learning_rate`, or add rows. Guide:
+    :doc:`/defaults`.
     """
 
 
@@ -40,13 +48,50 @@ class ImageFileWarning(UserWarning):
 
     Cause: pictures were saved with a constant alpha channel, which is left out, or
     files are damaged and ``unreadable="skip"``. Cure: save them again, without alpha.
+    Guide: :doc:`/images`.
     """
 
 
 class ImageShapeWarning(UserWarning):
     """Images seem to have their channels first, such as (3, 32, 32).
 
-    Cause: the axes are in the order of torch. Cure: ``np.moveaxis(X, 1, -1)``.
+    Cause: the axes are in the order of torch. Cure: ``np.moveaxis(X, 1, -1)``. Guide:
+    :doc:`/inputs`.
+    """
+
+
+class RangeWarning(UserWarning):
+    """Rows to score lie as a whole in another range than the rows of `fit`.
+
+    Cause: images of 0 to 255 in `fit` and of 0 to 1 later, or the reverse, or a table
+    that was scaled in one place only. Cure: convert all rows alike, for instance in a
+    pipeline. The warning changes no score. Guide: :doc:`/inputs`.
+    """
+
+
+class LabelWarning(UserWarning):
+    """`y` is ignored, or marks most rows as anomalies.
+
+    Cause: labels of another kind, such as 0 and 1, or normal rows marked -1. Cure: 1 is
+    normal and -1 an anomaly: ``np.where(is_anomaly, -1, 1)``. Guide: :doc:`/inputs`.
+    """
+
+
+class MaskWarning(UserWarning):
+    """A mask has many values, though only zero and other values are told apart.
+
+    Cause: a soft mask, or a mask that was saved as JPEG, whose zeros become small
+    numbers. Cure: compare it with a threshold, such as ``mask > 127``, and save it as
+    PNG. Guide: :doc:`/images`.
+    """
+
+
+class ParameterWarning(UserWarning):
+    """Parameters are allowed, but do not give what they are made for.
+
+    Cause: a discriminator of your own that ends in a sigmoid although logits are
+    expected, or a search with one candidate and no steps. Cure: leave out the sigmoid,
+    or raise `n_candidates` or `n_steps`. Guide: :doc:`/methods`.
     """
 
 
@@ -55,7 +100,7 @@ class LongRunWarning(UserWarning):
 
     Cause: many or large patches, or many updates. Cure: set a smaller `patch_size`, a
     larger `stride`, or a smaller `max_iter` of the detector. ``verbose=1`` shows
-    progress bars.
+    progress bars. Guide: :doc:`/images`.
     """
 
 
@@ -63,29 +108,32 @@ class BatchSizeWarning(UserWarning):
     """`batch_size` is larger than the number of training rows.
 
     Cause: few rows, some of which are held out. Every batch then holds all rows.
-    Cure: set ``batch_size="auto"`` or a smaller value.
+    Cure: set ``batch_size="auto"`` or a smaller value. Guide: :doc:`/defaults`.
     """
 
 
 class CalibrationWarning(UserWarning):
-    """Too few held-out rows to calibrate the threshold of ``contamination="auto"``.
+    """Too few normal rows or images to calibrate the threshold.
 
-    Cause: few normal rows. The rate of false alarms may then be far from 5 %. Cure:
-    pass more normal rows, or set `contamination` to a float.
+    Cause: fewer than 19 held-out rows for ``contamination="auto"``, whose rate of false
+    alarms may then be far from 5 %, or less than one row for a float. Cure: pass more
+    normal rows, or set `contamination` to another value. Guide: :doc:`/thresholds`.
     """
 
 
 class DivergenceWarning(ConvergenceWarning):
     """Training became non-finite. The detector keeps the last finite state.
 
-    Cause: mostly a learning rate that is too high. Cure: lower it.
+    Cause: mostly a learning rate that is too high. Cure: lower it. Guide:
+    :doc:`/defaults`.
     """
 
 
 class DivergenceError(RuntimeError):
     """Training became non-finite before a state was kept, so the fit failed.
 
-    Cause: mostly a learning rate that is far too high. Cure: lower it.
+    Cause: mostly a learning rate that is far too high. Cure: lower it. Guide:
+    :doc:`/defaults`.
     """
 
 
@@ -93,7 +141,8 @@ class DeviceFallbackWarning(UserWarning):
     """A detector was loaded on the CPU, because its device is not on this machine.
 
     Cause: a `device` such as "cuda" was set before saving. Cure: set
-    ``device="auto"`` before saving, or pass `device` to `skanogan.load`.
+    ``device="auto"`` before saving, or pass `device` to `skanogan.load`. Guide:
+    :doc:`/saving`.
     """
 
 
@@ -103,6 +152,7 @@ class CheckpointError(ValueError):
     Cause: other data or parameters than in the first fit, or a problem of the disk.
     Cure: pass the same data and parameters, delete the file, or use another path. For
     several trainings, as in a search, use a folder.
+    Guide: :doc:`/scale`.
     """
 
 
@@ -111,7 +161,7 @@ class ModelFileError(ValueError):
 
     Cause: the file is damaged or altered, or holds something else or an unknown class.
     Cure: save the detector again. For a class of another package, register it or pass
-    `detector_class`.
+    `detector_class`. Guide: :doc:`/saving`.
     """
 
 
@@ -120,4 +170,5 @@ class ModelVersionWarning(UserWarning):
 
     Cause: a package was updated after the file was written, so scores may differ,
     usually in the last digits. Cure: compare some scores, then save the detector again.
+    Guide: :doc:`/saving`.
     """

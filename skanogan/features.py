@@ -165,6 +165,7 @@ class NetworkFeatures(PicklingMixin, TransformerMixin, BaseEstimator):
         self.device = device
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @at_work()
     def fit(self, X: Any, y: Any = None) -> "NetworkFeatures":
         """Copy the network and run it on the first image. Nothing is trained.
 
@@ -200,6 +201,7 @@ class NetworkFeatures(PicklingMixin, TransformerMixin, BaseEstimator):
         self.__dict__.update(vars(fitted))
         return self
 
+    @at_work()
     def transform(self, X: Any) -> NDArray[np.float32]:
         """Compute the features of images.
 
@@ -372,7 +374,6 @@ class NetworkFeatures(PicklingMixin, TransformerMixin, BaseEstimator):
         n_rows, n_columns = max((m.shape[2:] for m in outputs), key=math.prod)
         return n_rows, n_columns
 
-    @at_work()
     def _outputs(self, pixels: Tensor) -> list[Tensor]:
         """Run the network: the output of each layer, (n, channels, rows, columns)."""
         names = self.layers or [""]

@@ -10,10 +10,11 @@ from sklearn.model_selection import StratifiedKFold, StratifiedShuffleSplit
 from sklearn.utils import Tags, indexable
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from skanogan._data.array_api import in_numpy
-from skanogan._data.labels import check_labels
+from skanogan._data.kinds import refuse_kinds, without_gradients
+from skanogan._data.labels import check_labels, warn_if_most_are_anomalies
 from skanogan._runtime.compatibility import (
     HasMethods,
     Interval,
@@ -230,9 +231,11 @@ class NoveltyClassifier(AroundDetector, ClassifierMixin, BaseEstimator):
         self : NoveltyClassifier
             The fitted classifier.
         """
-        (X,) = indexable(X)
+        refuse_kinds(X, takes_files=True)
+        (X,) = indexable(without_gradients(X))
         numbered = self.anomaly_label == 0
         labels = check_labels(y, X, needed=(1,), numbered=numbered)
+        warn_if_most_are_anomalies(labels)
         at = np.flatnonzero(labels == 1)
         for name, value in fit_params.items():
             length = len(value) if isinstance(value, list | tuple) else None
@@ -242,7 +245,9 @@ class NoveltyClassifier(AroundDetector, ClassifierMixin, BaseEstimator):
         # Labels tell detectors that all of these rows are known to be normal.
         known = np.ones(len(at), dtype=np.int64)
         self.estimator_ = clone(self.estimator).fit(normal, known, **fit_params)
-        self.classes_ = np.array([min(self.anomaly_label, int(np.min(y))), 1])
+        self.classes_ = np.array(
+            [min(self.anomaly_label, int(np.min(column_or_1d(y)))), 1]
+        )
         return self
 
     def get_metadata_routing(self) -> MetadataRouter:

@@ -1,16 +1,34 @@
 """Errors for bad input: what was given, what is allowed, what to do."""
 
+import datetime
 import warnings
+from functools import partial
 
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
 import torch
+from cheap import cheap
 from scipy import sparse
 from sklearn.exceptions import NotFittedError
 from sklearn.utils._param_validation import InvalidParameterError
 from torch import nn
 
-from skanogan.exceptions import ImageShapeWarning
+from skanogan import AnoGANDetector, FAnoGANDetector, OCGANDetector
+from skanogan.baselines import MahalanobisDistance, MeanDistance
+from skanogan.conformal import ConformalDetector
+from skanogan.exceptions import (
+    CalibrationWarning,
+    ImageShapeWarning,
+    LabelWarning,
+    MaskWarning,
+    ParameterWarning,
+    RangeWarning,
+)
+from skanogan.features import NetworkFeatures
+from skanogan.image import PatchDetector, PositionDetector
+from skanogan.model_selection import NoveltyClassifier
 
 METHODS = [
     "score_samples",
@@ -30,6 +48,205 @@ def fitted(make_detector, blob):
 @pytest.fixture
 def fitted_on_images(make_detector, zeros):
     return make_detector().fit(zeros)
+
+
+GANS = {
+    kind.__name__: kind for kind in (AnoGANDetector, FAnoGANDetector, OCGANDetector)
+}
+
+
+@pytest.fixture(
+    params=[*GANS, "MeanDistance", "ConformalDetector", "NoveltyClassifier"]
+)
+def any_detector(request):
+    """Each detector, a baseline, and each wrapper that takes rows."""
+    if request.param in GANS:
+        return cheap(GANS[request.param])
+    return {
+        "MeanDistance": MeanDistance(),
+        "ConformalDetector": ConformalDetector(MeanDistance(), random_state=0),
+        "NoveltyClassifier": NoveltyClassifier(cheap(AnoGANDetector)),
+    }[request.param]
+
+
+@pytest.fixture(params=["PatchDetector", "PositionDetector"])
+def of_images(request):
+    """Each detector of whole images, around a detector without networks."""
+    inner = MahalanobisDistance()
+    if request.param == "PatchDetector":
+        return PatchDetector(inner, patch_size=4, contamination=0.1, random_state=0)
+    network = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU())
+    features = NetworkFeatures(network, pooling=None, mean=0.5, std=0.5)
+    return PositionDetector(inner, features, contamination=0.1, random_state=0)
+
+
+def labels_for(X):
+    """Labels of rows that are all normal: only the classifier needs them."""
+    return np.ones(len(X), int)
+
+
+# Columns ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
+def test_a_column_of_strings_is_named_with_an_encoder(any_detector, blob, frame):
+    X = frame({"n": blob[:, 0], "city": ["Rome"] * len(blob)})
+    with pytest.raises(ValueError, match=r"column 'city', first in row 0 .*Encoder"):
+        any_detector.fit(X, labels_for(X))
+
+
+def test_a_column_of_categories_is_named_with_an_encoder(any_detector, blob):
+    # Regression: scikit-learn lets categories of pandas pass as objects.
+    X = pd.DataFrame(blob[:, :2]).assign(city=pd.Categorical(["Rome"] * len(blob)))
+    X.columns = [*"abc"]
+    with pytest.raises(ValueError, match=r"column 'c', first in row 0 .*Encoder"):
+        any_detector.fit(X, labels_for(X))
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
+def test_dates_beside_numbers_are_named_with_a_remedy(any_detector, blob, frame):
+    # Regression: NumPy's message of types in pandas, and numbers in polars.
+    when = [datetime.datetime(2026, 1, 1)] * len(blob)
+    good, bad = frame({"n": blob[:, 0]}), frame({"n": blob[:, 0], "when": when})
+    message = r"durations in column 'when' \(.*Subtract a reference date and divide by"
+    with pytest.raises(ValueError, match=message):
+        any_detector.fit(bad, labels_for(bad))
+    any_detector.fit(good, labels_for(good))
+    with pytest.raises(ValueError, match=message):
+        any_detector.predict(bad)
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
+def test_gaps_are_named_by_column_and_row_with_an_imputer(any_detector, blob, frame):
+    X = frame({"a": blob[:, 0], "b": blob[:, 1]})
+    any_detector.fit(X, labels_for(X))
+    blob[7:9, 1] = np.nan
+    gaps = frame({"a": blob[:, 0], "b": blob[:, 1]})
+    message = r"column 'b', first in row {}\..*Imputer"
+    with pytest.raises(ValueError, match=message.format(7)):
+        any_detector.predict(gaps)
+    # The wrapper passes on a part of the rows, and only pandas names rows.
+    splits = isinstance(any_detector, ConformalDetector) and frame is pl.DataFrame
+    row = r"\d" if splits else "[78]"
+    with pytest.raises(ValueError, match=message.format(row)):
+        any_detector.fit(gaps, labels_for(gaps))
+
+
+def test_columns_in_another_order_are_refused_with_those_of_fit(any_detector, blob):
+    X = pd.DataFrame(blob, columns=[*"abcde"])
+    any_detector.fit(X, labels_for(X))
+    for other in (X[[*"edcba"]], X.rename(columns={"a": "z"})):
+        with pytest.raises(ValueError, match=r"(?s)should match.*a, b, c, d, e\.$"):
+            any_detector.predict(other)
+
+
+# Kinds ------------------------------------------------------------------------
+
+
+def test_datasets_and_lazy_frames_are_refused_with_the_call_to_make(any_detector, blob):
+    rows = torch.utils.data.TensorDataset(torch.tensor(blob))
+    for X, call in (
+        (rows, r"\[item\[0\] for item in X\]"),
+        (torch.utils.data.DataLoader(rows), r"torch\.cat"),
+        (pl.DataFrame(blob).lazy(), r"X\.collect\(\)"),
+    ):
+        with pytest.raises(TypeError, match=rf"X is a {type(X).__name__}, .*{call}"):
+            any_detector.fit(X, labels_for(blob))
+
+
+def test_tensors_with_gradients_and_of_bfloat16_are_rows(any_detector, blob):
+    # Regression: NumPy reads neither.
+    y = labels_for(blob)
+    rounded = torch.tensor(blob).bfloat16()
+    any_detector.fit(rounded.float().numpy(), y)
+    expected = any_detector.decision_function(rounded.float().numpy())
+    needs_gradients = rounded.float().requires_grad_()
+    for X in (rounded, rounded.requires_grad_(), needs_gradients, list(rounded)):
+        any_detector.fit(X, y)
+        assert np.array_equal(any_detector.decision_function(X), expected)
+
+
+@pytest.mark.parametrize("colour", [False, True])
+def test_one_image_is_refused_with_the_stack_to_pass(any_detector, zeros, colour):
+    images = np.repeat(zeros[..., None], 3, -1) if colour else zeros
+    any_detector.fit(images, labels_for(images))
+    for image in (images[0], images[0].tolist()):
+        with pytest.raises(ValueError, match=r"one image of shape .*Pass X\[None\]"):
+            any_detector.predict(image)
+    assert any_detector.predict(images[0][None]).shape == (1,)
+
+
+def test_a_list_of_images_is_a_stack(any_detector, zeros):
+    any_detector.fit(list(zeros), labels_for(zeros))
+    expected = any_detector.decision_function(zeros)
+    for images in (list(zeros), zeros.tolist(), list(torch.tensor(zeros))):
+        assert np.array_equal(any_detector.decision_function(images), expected)
+
+
+@pytest.mark.parametrize("kind", GANS)
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_of_rows_takes_a_list_of_images(zeros, kind, method):
+    call = getattr(cheap(GANS[kind]).fit(zeros), method)
+    assert np.array_equal(call(list(zeros[:3])), call(zeros[:3]))
+
+
+def test_a_list_of_images_is_a_stack_for_whole_images(of_images, zeros):
+    images = zeros / 16
+    expected = of_images.fit(images).score_samples(images)
+    tensors = torch.tensor(images, requires_grad=True)
+    for each in (list(images), images.tolist(), tensors, list(tensors)):
+        assert np.array_equal(of_images.fit(each).score_samples(each), expected)
+    (found,) = of_images.anomaly_maps(list(tensors[:1]))
+    assert np.array_equal(found, of_images.anomaly_map(images[0].tolist()))
+
+
+def test_one_image_and_several_are_told_apart_for_whole_images(of_images, zeros):
+    images = zeros / 16
+    of_images.fit(images)
+    with pytest.raises(ValueError, match=r"pass images\[None\]"):
+        of_images.predict(images[0])
+    with pytest.raises(ValueError, match=r"shape \(8,\).* pass that image in a list"):
+        of_images.predict(images[0].tolist())
+    with pytest.raises(ValueError, match="several images, use anomaly_maps"):
+        of_images.anomaly_map(list(images[:3]))
+    picture = pytest.importorskip("PIL.Image").fromarray(images[0])
+    with pytest.raises(TypeError, match=r"numpy\.asarray\(images\)\[None\]"):
+        of_images.predict(picture)
+
+
+# Ranges -----------------------------------------------------------------------
+
+
+def test_images_in_other_units_than_in_fit_cause_a_warning(any_detector, zeros):
+    # Regression: they were normal, or all anomalies, without a word.
+    bytes_, floats = (15 * zeros).astype(np.uint8), 15 * zeros / 255
+    for fitted, other in ((bytes_, floats), (floats, bytes_)):
+        any_detector.fit(fitted, labels_for(fitted))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", RangeWarning)
+            any_detector.predict(fitted)
+        with pytest.warns(RangeWarning, match=r"from .* to .*, but those of fit") as w:
+            any_detector.predict(other)
+        assert {each.filename for each in w} == {__file__}
+
+
+def test_a_warning_of_other_units_changes_no_score(make_detector, blob):
+    detector = make_detector().fit(blob)
+    far = blob * 1e3
+    with pytest.warns(RangeWarning, match=r"5 of 5 columns\. Column 0"):
+        together = detector.score_samples(far)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RangeWarning)
+        alone = [detector.score_samples(row[None])[0] for row in far]
+    np.testing.assert_allclose(together, alone, rtol=1e-9)
+
+
+def test_images_in_other_units_cause_one_warning_for_patches(zeros):
+    detector = PatchDetector(MeanDistance(), patch_size=4, contamination=0.1)
+    detector.fit(zeros / 16)
+    with pytest.warns(RangeWarning) as caught:
+        detector.predict(zeros * 16)
+    assert len(caught) == 1
 
 
 # Values -----------------------------------------------------------------------
@@ -343,6 +560,48 @@ def test_fewer_than_two_normal_rows_are_refused(make_detector, blob, n_normal):
         make_detector().fit(blob, y)
 
 
+def test_labels_that_mark_most_rows_as_anomalies_cause_a_warning(blob, zeros):
+    y = np.where(np.arange(len(blob)) < 60, -1, 1)
+    patches = PatchDetector(MeanDistance(), patch_size=4, contamination=0.1)
+    message = "y marks 60 of 80 rows as anomalies .* 20 rows .* swapped, pass -y"
+    for detector, X in (
+        *((cheap(kind), blob) for kind in GANS.values()),
+        (ConformalDetector(MeanDistance(), alpha=0.5), blob),
+        (NoveltyClassifier(MeanDistance()), blob),
+        (patches, zeros[:80]),
+    ):
+        with pytest.warns(LabelWarning, match=message):
+            detector.fit(X, y)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", LabelWarning)
+            detector.fit(X, -y)
+
+
+@pytest.mark.parametrize("contamination", ["auto", 0.1])
+def test_five_rows_cause_a_warning_with_the_number_that_is_needed(blob, contamination):
+    needed = {"auto": 76, 0.1: 10}[contamination]
+    for kind in (*GANS.values(), MeanDistance):
+        make = kind if kind is MeanDistance else partial(cheap, kind)
+        detector = make(contamination=contamination)
+        with pytest.warns(CalibrationWarning, match=f"at least {needed} normal rows"):
+            detector.fit(blob[:5])
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", CalibrationWarning)
+            detector.fit(blob[:needed])
+
+
+def test_a_grey_mask_causes_one_warning_with_a_threshold(of_images, zeros):
+    masks = np.zeros((len(zeros), 8, 8), np.uint8)
+    masks[:, :6] = np.arange(48).reshape(6, 8)
+    with pytest.warns(MaskWarning, match=r"47 values beside 0.*pass mask > 23\.5") as w:
+        of_images.fit(zeros / 16, masks=masks)
+    assert [each.category for each in w].count(MaskWarning) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", MaskWarning)
+        of_images.fit(zeros / 16, masks=masks > 23.5)
+        of_images.fit(zeros / 16, masks=np.minimum(masks, 3))
+
+
 # Parameters -------------------------------------------------------------------
 
 
@@ -430,6 +689,34 @@ def test_a_detector_that_is_not_fitted_raises(make_detector, blob, method):
 
 def discriminator(d=5):
     return nn.Sequential(nn.Linear(d, 8), nn.ReLU(), nn.Linear(8, 1))
+
+
+@pytest.mark.parametrize("kind", ["AnoGANDetector", "FAnoGANDetector"])
+def test_a_discriminator_that_ends_in_a_sigmoid_causes_a_warning(blob, zeros, kind):
+    def fit(last, X):
+        network = discriminator(X[0].size)
+        if X.ndim == 3:
+            network = nn.Sequential(nn.Flatten(), *network)
+        return cheap(GANS[kind], discriminator=nn.Sequential(*network, *last)).fit(X)
+
+    for X in (blob, zeros):
+        with pytest.warns(ParameterWarning, match=r"after a sigmoid\. Logits are exp"):
+            fit([nn.Sigmoid()], X)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", ParameterWarning)
+            fit([], X)
+            fit([nn.LayerNorm(1)], X)
+
+
+def test_a_search_without_a_choice_causes_a_warning(make_detector, blob):
+    message = "n_candidates=1 with n_steps=0 leaves nothing to search"
+    with pytest.warns(ParameterWarning, match=message):
+        make_detector(n_candidates=1).fit(blob)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ParameterWarning)
+        make_detector(n_candidates=2).fit(blob)
+        make_detector(n_candidates=1, n_steps=1).fit(blob)
+        make_detector(n_candidates=1, anomaly_score="p_d").fit(blob)
 
 
 def test_a_generator_requires_latent_dim(make_detector, blob):

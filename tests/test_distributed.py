@@ -352,7 +352,7 @@ def test_persisted_blocks_are_scored_on_the_workers_that_hold_them(
 
 def test_an_invalid_value_raises_the_error_of_the_detector(client, fitted, blob):
     blob[70, 2] = np.nan
-    with pytest.raises(ValueError, match="contains NaN"):
+    with pytest.raises(ValueError, match="holds NaN"):
         ours.score_samples(fitted, da.from_array(blob, chunks=(20, 5))).compute()
 
 

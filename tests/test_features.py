@@ -382,3 +382,13 @@ def test_a_failed_refit_keeps_the_fitted_network():
         features.fit(COLOUR)
     features.set_params(layers=("0", "4"))
     assert np.array_equal(features.transform(COLOUR), before)
+
+
+@pytest.mark.parametrize("mode", [torch.device("meta"), torch.autocast("cpu")])
+def test_modes_of_torch_change_no_feature(mode):
+    # Regression: autocast rounded features, and tensors were on the default device.
+    network = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU())
+    features = NetworkFeatures(network, mean=0.5, std=0.5, image_size=20)
+    expected = features.fit_transform(GREY)
+    with mode:
+        assert np.array_equal(features.fit_transform(GREY), expected)

@@ -816,9 +816,9 @@ class Brightest(BaseEstimator):
 
 images = np.load(sys.argv[1], mmap_mode="r")
 detector = PatchDetector(
-    Brightest(), patch_size=64, stride=64, contamination=0.1, random_state=0
+    Brightest(), patch_size=64, stride=64, contamination=0.5, random_state=0
 )
-detector.fit(images[:1])
+detector.fit(images[:2])
 before = resident_kilobytes()
 assert not detector.score_samples(images).any()
 print(resident_kilobytes() - before)
@@ -1258,7 +1258,7 @@ def test_the_expected_time_of_a_training_is_that_of_the_updates_to_come():
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (np.zeros((12, 16)), r"images has shape \(12, 16\).*put it in a list"),
+        (np.zeros((12, 16)), r"images has shape \(12, 16\).*pass images\[None\]"),
         (np.zeros((2, 12, 16, 3, 1)), r"images has shape \(2, 12, 16, 3, 1\)"),
         (__file__, r"images is one path, '.*', which is not a folder.* in a list"),
         ([], "images holds 0 images while a minimum of 1"),

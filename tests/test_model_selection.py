@@ -5,7 +5,9 @@ import warnings
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
+import torch
 from scipy import sparse
 from sklearn import config_context
 from sklearn.base import BaseEstimator, OutlierMixin, clone, is_classifier
@@ -505,3 +507,12 @@ def test_sample_weight_is_routed_to_the_detector():
         )
     for fitted, at in zip(found["estimator"], found["indices"]["train"], strict=True):
         assert np.array_equal(fitted.estimator_.weights_, weight[at])
+
+
+@pytest.mark.parametrize("make", [pl.Series, torch.tensor, pd.Series, list])
+def test_labels_of_any_container_are_understood(make):
+    # Regression: labels of polars and torch have no numpy.min.
+    X = np.random.RandomState(0).normal(size=(20, 2))
+    y = np.where(np.arange(20) < 5, -1, 1)
+    classifier = NoveltyClassifier(IsolationForest(random_state=0)).fit(X, make(y))
+    assert classifier.classes_.tolist() == [-1, 1]

@@ -20,6 +20,7 @@ STUDIES = {
     "speed": "speed as ratios: searches, other libraries, hardware, growth",
     "stitching": "memory and seams of the stitched map of a large image",
     "training": "what training brings, by the number of updates",
+    "turned": "scores that rank anomalies as normal",
     "unlabelled": "anomalies among the rows of a fit: made-up cases, and a curve",
 }
 """Summary of each study. The modules of the other files are shared by studies."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from skanogan._runtime.user_warnings import warn
-from skanogan.exceptions import ImageFileWarning
+from skanogan.exceptions import ImageFileWarning, MaskWarning
 
 __all__ = ["FileReader", "UnreadableImageError", "image_files", "is_path"]
 
@@ -38,8 +38,12 @@ class UnreadableImageError(ValueError):
     """A file is damaged, empty, or no image."""
 
 
+MOST_LABELS = 8
+"""A mask of integers with more values than these, beside zero, is taken for grey."""
+
+
 class FileReader:
-    """Read files of images, and warn once of alpha channels that are left out.
+    """Read files of images, and warn once of alpha channels and once of grey masks.
 
     Each call of a public method has its own reader.
 
@@ -49,7 +53,7 @@ class FileReader:
     """
 
     def __init__(self, warns: bool = True) -> None:
-        self._warns = warns
+        self._warns = self._warns_of_masks = warns
 
     def read(self, path: "str | os.PathLike[str]", name: str) -> np.ndarray:
         """Read (H, W) or (H, W, C). A ``.npy`` file is mapped and may have any shape.
@@ -71,6 +75,26 @@ class FileReader:
                 raise _unreadable(name, error) from error
         pixels, has_alpha = _pixels(path, name)
         return self._without_alpha(pixels, name) if has_alpha else pixels
+
+    def check_mask(self, mask: np.ndarray, name: str) -> None:
+        """Warn once of a mask that has more values than inside and outside."""
+        if not self._warns_of_masks or mask.dtype == bool:
+            return
+        values = np.unique(mask)
+        values = values[values != 0]
+        soft = mask.dtype.kind == "f" and bool((values % 1).any())
+        if len(values) <= (1 if soft else MOST_LABELS):
+            return
+        self._warns_of_masks = False
+        half = values[-1] / 2
+        n_low = int(((mask != 0) & (mask < half)).sum())
+        warn(
+            f"{name} has {len(values)} values beside 0, up to {values[-1]:g}, as of a "
+            f"soft mask or JPEG. All that are not 0 are inside; {n_low} of "
+            f"{int((mask != 0).sum())} are below {half:g}. To leave them out, pass "
+            f"mask > {half:g}, and save masks as PNG.",
+            MaskWarning,
+        )
 
     def _without_alpha(self, pixels: np.ndarray, name: str) -> np.ndarray:
         alpha = pixels[:, :, -1]

@@ -12,6 +12,7 @@ from skanogan._data.image_files import (
     image_files,
     is_path,
 )
+from skanogan._data.kinds import refuse_kinds, without_gradients
 from skanogan._runtime.user_warnings import warn
 from skanogan.exceptions import ImageFileWarning
 
@@ -19,6 +20,7 @@ __all__ = [
     "Masks",
     "as_images",
     "as_masks",
+    "check_channels",
     "check_like_first",
     "first_names",
     "mask_at",
@@ -41,12 +43,14 @@ def as_images(images: Any) -> Sequence[Any]:
     """
     if is_path(images):
         return image_files(Path(images))
+    refuse_kinds(images, "images", takes_files=True)
+    images = without_gradients(images)
     n_dim = getattr(images, "ndim", 1)
     if n_dim not in (1, 3, 4):
         raise ValueError(
             f"images has shape {tuple(images.shape)}. It must be (n, H, W), "
-            "(n, H, W, C), or a list of images or paths. If it is one image, put it in "
-            "a list."
+            "(n, H, W, C), or a list of images or paths. If it is one image, pass "
+            "images[None]."
         )
     if n_dim == 1:
         images = list(images)
@@ -64,7 +68,7 @@ def read_image(source: Any, name: str, reader: FileReader) -> np.ndarray:
         image = reader.read(source, name)
         name = f"{name} ({source})"
     else:
-        image = np.asarray(source)
+        image = np.asarray(without_gradients(source))
     if image.dtype.kind not in "biuf":
         raise ValueError(
             f"{name} has dtype {image.dtype}. Pixels must be real numbers."
@@ -72,8 +76,11 @@ def read_image(source: Any, name: str, reader: FileReader) -> np.ndarray:
     if image.ndim == 3 and image.shape[2] == 1:
         image = image[:, :, 0]
     if image.ndim not in (2, 3):
+        one = "If it is a row of one image, pass that image in a list."
+        several = "If it holds several images, use anomaly_maps."
         raise ValueError(
-            f"{name} has shape {image.shape}. It must be (H, W) or (H, W, C)."
+            f"{name} has shape {image.shape}. It must be (H, W) or (H, W, C). "
+            f"{one if image.ndim < 2 else several}"
         )
     return image
 
@@ -120,6 +127,20 @@ def n_channels_of(image: np.ndarray) -> int | None:
     return image.shape[2] if image.ndim == 3 else None
 
 
+def check_channels(image: np.ndarray, n_channels: int | None, name: str) -> None:
+    """Refuse an image with other channels than the first of `fit`."""
+    if n_channels_of(image) == n_channels:
+        return
+    wanted, remedy = "(H, W)", "If it holds several images, use anomaly_maps."
+    if n_channels:
+        wanted = f"(H, W, {n_channels})"
+        remedy = "If it is a part of one image, pass images[None]."
+    raise ValueError(
+        f"{name} has shape {image.shape}, but the first image of fit had {wanted}. "
+        f"Convert the image. {remedy}"
+    )
+
+
 def check_like_first(
     image: np.ndarray, n_channels: int | None, dtype: np.dtype[Any], name: str
 ) -> None:
@@ -127,12 +148,7 @@ def check_like_first(
 
     Floats of any length agree.
     """
-    if n_channels_of(image) != n_channels:
-        wanted = f"(H, W, {n_channels})" if n_channels else "(H, W)"
-        raise ValueError(
-            f"{name} has shape {image.shape}, but the first image of fit had {wanted}. "
-            "Convert the image."
-        )
+    check_channels(image, n_channels, name)
     both_floats = image.dtype.kind == dtype.kind == "f"
     if image.dtype != dtype and not both_floats:
         raise ValueError(
@@ -183,6 +199,7 @@ def mask_of(
         return None
     in_file = is_path(mask)
     mask = read_image(mask, f"The mask of {name}", reader)
+    reader.check_mask(mask, f"The mask of {name}")
     if in_file and mask.ndim == 3:
         mask = mask.any(-1)
     if mask.shape != image.shape[:2]:

@@ -6,8 +6,14 @@ import numpy as np
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from skanogan._runtime.user_warnings import warn
+from skanogan.exceptions import LabelWarning
 
-__all__ = ["check_labels", "is_labelled", "normal_rows"]
+__all__ = [
+    "check_labels",
+    "is_labelled",
+    "normal_rows",
+    "warn_if_most_are_anomalies",
+]
 
 
 ALLOWED = "Labels must be 1 for normal rows and -1 for anomalies."
@@ -79,10 +85,23 @@ def normal_rows(y: Any, n_rows: int) -> np.ndarray:
         warn(
             f"y is ignored: it holds {sorted(values)[:5]}. Only 1 (normal) and -1 "
             f"(anomaly, left out of the fit) have a meaning. {CONVERT}",
-            UserWarning,
+            LabelWarning,
         )
         return np.arange(n_rows)
+    warn_if_most_are_anomalies(labels)
     return np.flatnonzero(labels == 1)
+
+
+def warn_if_most_are_anomalies(labels: np.ndarray) -> None:
+    """Warn if the labels to learn from are perhaps those of the other kind."""
+    n_anomalies = int(np.sum(labels == -1))
+    if len(labels) / 2 < n_anomalies < len(labels):
+        warn(
+            f"y marks {n_anomalies} of {len(labels)} rows as anomalies (-1). They are "
+            f"left out, and {len(labels) - n_anomalies} rows are learned as normal (1)."
+            " If the labels are swapped, pass -y.",
+            LabelWarning,
+        )
 
 
 def is_labelled(y: Any) -> bool:

@@ -4,9 +4,12 @@ import math
 from typing import Any
 
 import numpy as np
+from sklearn.utils import assert_all_finite
 from torch import Tensor
 
 from skanogan._data.array_api import as_numpy
+from skanogan._data.entries import explained, refuse_times
+from skanogan._data.kinds import refuse_kinds, without_gradients
 from skanogan._runtime.compatibility import validate_data
 from skanogan._runtime.user_warnings import warn
 from skanogan.exceptions import ImageShapeWarning
@@ -25,13 +28,16 @@ def check_rows(
     NumPy. With `keep_tensors`, tensors stay tensors on their device.
     ValueError is raised if X is not made of finite real numbers or has another shape.
     """
+    refuse_kinds(X)
     _refuse_masks(X)
+    refuse_times(X)
     X = X.detach() if isinstance(X, Tensor) and keep_tensors else as_numpy(X)
     X, seen = flatten_images(X)
     if reset:
         expected = with_channels(estimator.image_shape) or with_channels(seen)
     else:
         expected = estimator.image_shape_
+    _refuse_one_image(X, seen, expected)
     if seen is not None and with_channels(seen) != expected:
         wanted = expected or f"flat rows of {estimator.n_features_in_} features"
         raise ValueError(
@@ -45,10 +51,28 @@ def check_rows(
             checked = validate_data(
                 estimator, X, reset=reset, ensure_min_samples=2 if reset else 1
             )
+        # scikit-learn leaves some frames as they are. The dtype of a tensor has no kind.
+        if getattr(checked.dtype, "kind", "f") in "OSU":
+            checked = checked.astype(np.float64)
+            assert_all_finite(checked)
     except OverflowError as error:  # from a Python integer
         raise ValueError(
             f"X holds a number that is too large for float64: {error}. Divide X."
         ) from error
+    except (TypeError, ValueError) as error:
+        if np.iscomplexobj(X):
+            raise ValueError(
+                "Complex data not supported: X holds complex numbers. Pass real and "
+                "imaginary parts as columns."
+            ) from None
+        if "feature names should match" in str(error):
+            raise ValueError(
+                f"{str(error).rstrip()}\nRename the columns if needed, and pass "
+                f"X[detector.feature_names_in_]: {_first_names(estimator)}."
+            ) from None
+        if better := explained(X, seen is not None, error):
+            raise better from None
+        raise
     values = _as_numbers(checked)
     if reset:
         _check_image_shape(estimator.image_shape, expected, values.shape[1])
@@ -64,6 +88,7 @@ def flatten_images(X: Any) -> tuple[Any, tuple[int, ...] | None]:
     become (n, H * W * C) before scikit-learn validates them. The shape is None for
     rows.
     """
+    X = without_gradients(X)
     n_dim = getattr(X, "ndim", None)
     if n_dim is None and isinstance(X, (list, tuple)):
         shapes = {getattr(row, "shape", ()) for row in X}
@@ -97,6 +122,25 @@ def with_channels(shape: "tuple[int, ...] | None") -> tuple[int, int, int] | Non
         )
     height, width, channels = (*sides, 1)[:3]
     return int(height), int(width), int(channels)
+
+
+def _first_names(estimator: Any) -> str:
+    names = [str(name) for name in estimator.feature_names_in_]
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" * (len(names) > 5))
+
+
+def _refuse_one_image(
+    X: Any, seen: tuple[int, ...] | None, expected: tuple[int, int, int] | None
+) -> None:
+    """Refuse one image where images are expected, unless its rows could be images."""
+    shape = getattr(X, "shape", None) if seen is None else (len(X), *seen)
+    if expected is None or shape is None or math.prod(shape[1:]) == math.prod(expected):
+        return
+    if with_channels(shape if len(shape) in (2, 3) else None) == expected:
+        raise ValueError(
+            f"X is one image of shape {shape}, but images (n, H, W) or (n, H, W, C) "
+            "are expected. Pass X[None]."
+        )
 
 
 def _refuse_masks(X: Any) -> None:

@@ -36,6 +36,7 @@ from skanogan._persistence.registry import registered_detectors
 from skanogan._persistence.saving import SaveMixin
 from skanogan._persistence.values import decoded, is_reference
 from skanogan._runtime.device import resolve_device
+from skanogan._runtime.modes import own_modes
 from skanogan._runtime.user_warnings import warn
 from skanogan.exceptions import ModelFileError, ModelVersionWarning
 
@@ -44,6 +45,7 @@ __all__ = ["load"]
 NetworkOrFactory = nn.Module | Callable[[], nn.Module]
 
 
+@own_modes()
 def load(
     path: "str | os.PathLike[str]",
     *,

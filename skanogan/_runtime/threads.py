@@ -12,6 +12,7 @@ import torch
 from joblib.parallel import get_active_backend
 
 from skanogan._runtime.exit import computing
+from skanogan._runtime.modes import own_modes
 
 __all__ = [
     "at_most_threads",
@@ -40,7 +41,7 @@ _forked: int | None = None
 
 @contextmanager
 def at_work() -> Iterator[None]:
-    """Make calls of torch safe in any thread and in a forked process.
+    """Make calls of torch safe in any thread, forked process and mode of torch.
 
     The interpreter does not exit inside the block (`computing`). In the first thread of
     a forked process, torch uses one thread: GNU OpenMP would wait for ever for the
@@ -48,7 +49,7 @@ def at_work() -> Iterator[None]:
     OpenMP threads of their own and are not limited.
     """
     is_fork = threading.get_ident() == _forked
-    with computing(), at_most_threads(1) if is_fork else nullcontext():
+    with computing(), own_modes(), at_most_threads(1) if is_fork else nullcontext():
         yield
 
 

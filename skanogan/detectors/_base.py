@@ -46,7 +46,7 @@ from skanogan.detectors._thresholds import (
     FEWEST_SCORES,
     ThresholdMixin,
     threshold,
-    warn_of_few_scores,
+    warn_of_few_rows,
 )
 from skanogan.exceptions import BatchSizeWarning, CollapseWarning
 from skanogan.models import Ensemble, Model
@@ -290,9 +290,9 @@ class BaseDetector(
         if is_warm:
             continue_from(self.model_, model)
         calibrates = self.contamination == "auto"
-        if calibrates:
-            n_needed = rows_to_hold_out(FEWEST_SCORES, self.validation_fraction)
-            warn_of_few_scores(len(parts.held_out), n_needed, "rows")
+        n_needed = rows_to_hold_out(FEWEST_SCORES, self.validation_fraction)
+        sizes = len(parts.held_out), len(normal), n_needed
+        warn_of_few_rows(self.contamination, *sizes, "rows")
         return FitPlan(
             values=values,
             calibration_rows=np.sort(parts.held_out) if calibrates else normal,
@@ -435,8 +435,8 @@ class BaseDetector(
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         tags.array_api_support = HAS_ARRAY_API
-        # On other devices than a CPU, float32 scores of a row alone and in a batch differ
-        # by about 1e-7, which is the tolerance of scikit-learn's checks.
+        # On other devices than a CPU, float32 scores of a row alone and in a batch
+        # differ by about 1e-7, which is the tolerance of scikit-learn's checks.
         tags.non_deterministic = self._scores_in_float32()
         return tags
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from skanogan._runtime.compatibility import Interval, StrOptions
+from skanogan._runtime.user_warnings import warn
 from skanogan.detectors._base import BaseDetector
 from skanogan.detectors._network_parameters import (
     NETWORK_CONSTRAINTS,
@@ -18,7 +19,7 @@ from skanogan.detectors._network_parameters import (
     is_convolutional,
     resolve,
 )
-from skanogan.exceptions import DiscriminatorWinsWarning
+from skanogan.exceptions import DiscriminatorWinsWarning, ParameterWarning
 from skanogan.models import GANParts, GANTraining
 from skanogan.nn import (
     Discriminator,
@@ -122,6 +123,8 @@ class GANDetector(BaseDetector):
             discriminator = as_discriminator(given)
         if rng is not None:
             _check_shapes(generator, discriminator, latent_dim, row_shape)
+            if self.discriminator is not None:
+                _warn_of_probabilities(discriminator, row_shape)
         settings = ("learning_rate", "gradient_penalty", "ema_decay")
         training = GANTraining(*(float(self._resolved(name)) for name in settings))
         prior = Prior(self.prior)
@@ -143,6 +146,29 @@ class GANDetector(BaseDetector):
             "or train on more rows."
         )
         return [(DiscriminatorWinsWarning, message)]
+
+
+FAR_ROWS = 1000.0
+"""The size of random rows on which a discriminator shows whether it has a bound."""
+
+
+def _warn_of_probabilities(
+    discriminator: Discriminator, row_shape: tuple[int, ...]
+) -> None:
+    """Warn if a discriminator of the user gives probabilities in place of logits."""
+    rng = torch.Generator().manual_seed(0)
+    shape = row_shape if len(row_shape) == 1 else (row_shape[2], *row_shape[:2])
+    rows = FAR_ROWS * torch.randn(64, *shape, dtype=torch.float32, generator=rng)
+    found = _try("The discriminator does not take 64 rows", discriminator, rows)
+    least, most = float(found.min()), float(found.max())
+    # A sigmoid is saturated on these rows; a network with normalisation stays between.
+    if 0 <= least < most <= 1 and (least < 0.01 or most > 0.99):
+        warn(
+            "The discriminator gives values between 0 and 1 for all of 64 random rows, "
+            f"from {least:.2g} to {most:.2g}, as after a sigmoid. Logits are expected, "
+            "and the loss has a sigmoid of its own. Leave out the last sigmoid.",
+            ParameterWarning,
+        )
 
 
 def _check_shapes(

@@ -11,6 +11,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skanogan._data.array_api import check_library, is_foreign, like
+from skanogan._data.ranges import warn_of_another_range
 from skanogan._data.rows import Rows
 from skanogan._data.validation import check_rows, flatten_images
 from skanogan._runtime.threads import at_most_threads, at_work, threads_to_score
@@ -165,7 +166,9 @@ class RowMethodsMixin:
 
     def _check_fitted_rows(self, X: Any) -> Any:
         check_is_fitted(self)
-        return check_rows(self, X, reset=False, keep_tensors=is_foreign(X))
+        values = check_rows(self, X, reset=False, keep_tensors=is_foreign(X))
+        warn_of_another_range(self, values, self.model_.scaling)
+        return values
 
     def _row_shape(self) -> tuple[int, ...]:
         """(d,) or (H, W, C)."""

@@ -19,7 +19,7 @@ __all__ = [
     "ThresholdMixin",
     "score_at_false_alarm_rate",
     "threshold",
-    "warn_of_few_scores",
+    "warn_of_few_rows",
 ]
 
 FALSE_ALARM_RATE = 0.05
@@ -139,17 +139,30 @@ def score_at_false_alarm_rate(scores: np.ndarray, rate: float) -> float:
     return -math.exp(min(bound, 700.0)) if logarithmic else -bound
 
 
-def warn_of_few_scores(n_scores: int, n_needed: int, what: str) -> None:
-    """Warn if the threshold of "auto" rests on few held-out rows or images.
+def warn_of_few_rows(
+    contamination: "float | str", n_scores: int, n_normal: int, n_needed: int, what: str
+) -> None:
+    """Warn if the threshold rests on few rows or images.
 
-    With `n_needed` rows or images, enough of them are held out.
+    `n_scores` is the number of those held out for "auto", `n_normal` that of all, and
+    `n_needed` that of which enough would be held out.
     """
-    if n_scores < FEWEST_SCORES:
-        warn(
+    message = None
+    if contamination != "auto":
+        rate = float(contamination)
+        if n_normal * rate < 1:
+            message = (
+                f"contamination={rate:g} of {n_normal} normal {what} is less than one, "
+                "so the threshold lies at the lowest score. Fit at least "
+                f"{math.ceil(1 / rate)} normal {what}, or set offset_ yourself."
+            )
+    elif n_scores < FEWEST_SCORES:
+        message = (
             f"The threshold rests on {n_scores} held-out normal {what}, and "
             f"{FEWEST_SCORES} are needed to see a rate of {FALSE_ALARM_RATE:.0%}. "
             "predict may call far more or fewer new normal ones anomalies. Fit at "
             f"least {n_needed} normal {what}, set contamination to a float, "
-            "or set offset_ yourself.",
-            CalibrationWarning,
+            "or set offset_ yourself."
         )
+    if message is not None:
+        warn(message, CalibrationWarning)

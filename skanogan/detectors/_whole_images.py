@@ -14,6 +14,7 @@ from skanogan._data.blending import pool
 from skanogan._data.image_files import FileReader, is_path
 from skanogan._data.images import Masks, as_images, as_masks, mask_at, only_readable
 from skanogan._data.labels import normal_rows
+from skanogan._data.ranges import warned_once
 from skanogan._data.split import held_out_size, hold_out, rows_to_hold_out
 from skanogan._runtime.compatibility import (
     Interval,
@@ -27,7 +28,7 @@ from skanogan.detectors._thresholds import (
     FEWEST_SCORES,
     ThresholdMixin,
     threshold,
-    warn_of_few_scores,
+    warn_of_few_rows,
 )
 from skanogan.detectors._wrapping import ANY_DETECTOR
 
@@ -151,9 +152,8 @@ class WholeImageDetector(ThresholdMixin, MetaEstimatorMixin, BaseEstimator):
         seed = int(rng.randint(np.iinfo(np.int32).max))
         size = held_out_size(len(normal), self.validation_fraction) if calibrates else 0
         kept, held_out = map(np.sort, hold_out(normal, size, rng))
-        if calibrates:
-            n_needed = rows_to_hold_out(FEWEST_SCORES, self.validation_fraction)
-            warn_of_few_scores(size, n_needed, "images")
+        n_needed = rows_to_hold_out(FEWEST_SCORES, self.validation_fraction)
+        warn_of_few_rows(self.contamination, size, len(normal), n_needed, "images")
         self._learn(images, masks, kept, seed, reader)
         scored = held_out if calibrates else kept
         scores = self._scores(
@@ -242,7 +242,8 @@ class WholeImageDetector(ThresholdMixin, MetaEstimatorMixin, BaseEstimator):
     ) -> np.ndarray:
         places = self._place_scores(images, masks, which, reader)
         shown = with_bar(places, len(which), name, self.verbose, self._advice)
-        pooled = [pool(scores, self.pooling, self.pooling_size) for scores in shown]
+        with warned_once():
+            pooled = [pool(each, self.pooling, self.pooling_size) for each in shown]
         return np.array(pooled, float)
 
     @abstractmethod

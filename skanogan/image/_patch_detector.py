@@ -138,7 +138,8 @@ class PatchDetector(WholeImageDetector, SaveMixin):
     left out with a warning. An alpha channel that varies is refused.
 
     Masks say which part of each image counts. A mask has shape (H, W). Pixels that are
-    not 0 are inside. `masks` is an array, or a list of arrays, paths and None (the
+    not 0 are inside; more than a few values, as of soft masks and JPEG, cause a
+    warning. `masks` is an array, or a list of arrays, paths and None (the
     whole image), or a function of the image that returns a mask. A function that `fit`
     got is stored and applied to every image that is scored or mapped later, also in a
     search or in cross-validation. To be pickled, it must be defined in a module. After

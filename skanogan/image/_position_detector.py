@@ -12,7 +12,14 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from skanogan._data.image_files import FileReader
-from skanogan._data.images import Masks, mask_at, mask_of, read_image
+from skanogan._data.images import (
+    Masks,
+    check_channels,
+    mask_at,
+    mask_of,
+    n_channels_of,
+    read_image,
+)
 from skanogan._runtime.compatibility import HasMethods, Interval, StrOptions
 from skanogan._training.progress import with_bar
 from skanogan.detectors._one_fit import of_one_fit
@@ -192,6 +199,7 @@ class PositionDetector(WholeImageDetector):
         reader: FileReader,
     ) -> None:
         first = read_image(images[kept[0]], f"images[{kept[0]}]", reader)
+        self._n_channels = n_channels_of(first)
         self.features_, self.mean_ = clone(self.features).fit([first], None), None
         rng = np.random.RandomState(seed)
         each = -(-self.max_positions // len(kept))
@@ -284,6 +292,7 @@ class PositionDetector(WholeImageDetector):
                 "detector of this package that has one, such as AnoGANDetector."
             )
         read = read_image(image, "image", FileReader())
+        check_channels(read, self._n_channels, "image")
         (grid,) = self._computed([read], ["image"])
         closest = np.asarray(self.estimator_.reconstruct(self._as_rows(grid)))
         closest = closest.reshape(grid.shape)
@@ -299,6 +308,7 @@ class PositionDetector(WholeImageDetector):
         self, source: Any, mask: Any, name: str, reader: FileReader, stride: Any = None
     ) -> np.ndarray:
         image = read_image(source, name, reader)
+        check_channels(image, self._n_channels, name)
         inside = mask_of(image, mask, name, reader)
         (grid,) = self._computed([image], [name])
         found, size = -self._grid_scores(grid), image.shape[:2]
@@ -332,6 +342,7 @@ class PositionDetector(WholeImageDetector):
         batch: list[tuple[int, np.ndarray]] = []
         for i in which:
             image = read_image(images[i], f"images[{i}]", reader)
+            check_channels(image, self._n_channels, f"images[{i}]")
             if batch and (len(batch) == BATCH or image.shape != shape):
                 yield from self._with_insides(batch, masks, reader)
                 batch = []

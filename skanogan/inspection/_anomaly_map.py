@@ -142,11 +142,11 @@ class AnomalyMapDisplay:
             rows = _safe_indexing(X, at)
             scores, threshold = scores_and_threshold(detector, rows)
         normal = None
-        if hasattr(detector, "reconstruct"):
-            normal = detector.reconstruct(rows)
         if hasattr(detector, "anomaly_maps"):
             maps = list(detector.anomaly_maps(rows))
         else:
+            if hasattr(detector, "reconstruct"):
+                normal = detector.reconstruct(rows)
             maps = detector.anomaly_map(rows)
         return cls(
             **matched_rows(rows, normal, maps, getattr(detector, "image_shape_", None)),

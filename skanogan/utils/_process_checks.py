@@ -29,10 +29,10 @@ __all__ = [
     "check_failed_fit_leaves_detector_as_it_was",
     "check_global_rng_untouched",
     "check_grad_mode_and_threads_untouched",
-    "check_grad_mode_does_not_matter",
     "check_history_has_equal_intervals",
     "check_pickle_is_cpu_only",
     "check_same_seed_gives_same_scores",
+    "check_torch_modes_do_not_matter",
     "check_warm_start_continues",
 ]
 
@@ -69,14 +69,16 @@ def check_grad_mode_and_threads_untouched(name: str, detector: BaseDetector) -> 
                 )
 
 
-def check_grad_mode_does_not_matter(name: str, detector: BaseDetector) -> None:
-    """Check that a fit trains within torch.no_grad and torch.inference_mode."""
+def check_torch_modes_do_not_matter(name: str, detector: BaseDetector) -> None:
+    """Check that fits and scores are the same within any mode of torch."""
     X = normal_rows(detector)
     outside = fit_copy(detector, X)
     expected = outside.score_samples(X)
     modes: list[tuple[str, Callable[[], AbstractContextManager[Any]]]] = [
         ("no_grad", torch.no_grad),
         ("inference_mode", torch.inference_mode),
+        ("autocast", partial(torch.autocast, "cpu")),
+        ("device('meta')", partial(torch.device, "meta")),
     ]
     for mode, context in modes:
         with context():

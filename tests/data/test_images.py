@@ -9,7 +9,7 @@ import pytest
 
 from skanogan._data.image_files import FileReader, UnreadableImageError
 from skanogan._data.images import as_images, mask_of, only_readable, read_image
-from skanogan.exceptions import ImageFileWarning
+from skanogan.exceptions import ImageFileWarning, MaskWarning
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -392,3 +392,37 @@ def test_a_mask_that_cannot_be_read_is_named(tmp_path):
         ValueError, match=r"The mask of images\[3\] \(.*a\.png\) cannot be read"
     ):
         mask_of(pixels(6, 4), tmp_path / "a.png", "images[3]", FileReader())
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_a_mask_saved_as_jpeg_causes_a_warning(tmp_path, suffix):
+    # JPEG writes 1 to 254 around the edge of a mask, and most of them are not inside.
+    mask = np.zeros((40, 40), np.uint8)
+    mask[10:30, 12:33] = 255
+    path = saved(tmp_path, mask, f"a.{suffix}")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        inside = mask_of(np.zeros((40, 40)), path, "images[0]", FileReader())
+    assert [each.category for each in caught] == [MaskWarning] * (suffix == "jpg")
+    assert np.array_equal(inside, mask > 0) == (suffix == "png")
+
+
+@pytest.mark.parametrize(
+    ("mask", "warns"),
+    [
+        (np.linspace(0, 1, 9), True),
+        (np.array([0, 0.25, 0.5, 1]), True),
+        (np.array([0, 0.3]), False),
+        (np.array([0.0, 1.0, 2.0]), False),
+        (np.arange(9), False),
+        (np.arange(10), True),
+        (np.arange(10) > 3, False),
+    ],
+)
+def test_masks_of_two_values_or_a_few_labels_cause_no_warning(mask, warns):
+    reader = FileReader()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(2):
+            mask_of(np.zeros((1, len(mask))), mask[None], "images[0]", reader)
+    assert [each.category for each in caught] == [MaskWarning] * warns

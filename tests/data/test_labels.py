@@ -1,7 +1,10 @@
+import warnings
+
 import numpy as np
 import pytest
 
 from skanogan._data.labels import normal_rows
+from skanogan.exceptions import LabelWarning
 
 
 @pytest.mark.parametrize(
@@ -17,3 +20,12 @@ from skanogan._data.labels import normal_rows
 )
 def test_rows_with_the_label_minus_1_are_left_out(y, expected):
     assert normal_rows(y, 3).tolist() == expected
+
+
+@pytest.mark.parametrize(("n_anomalies", "warns"), [(5, False), (6, True), (9, True)])
+def test_more_anomalies_than_normal_rows_cause_a_warning(n_anomalies, warns):
+    y = np.where(np.arange(10) < n_anomalies, -1, 1)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        normal_rows(y, 10)
+    assert [each.category for each in caught] == [LabelWarning] * warns

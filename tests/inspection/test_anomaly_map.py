@@ -7,8 +7,11 @@ import pytest
 from sklearn.ensemble import IsolationForest
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from torch import nn
 
-from skanogan.image import PatchDetector
+from skanogan.baselines import MeanDistance
+from skanogan.features import NetworkFeatures
+from skanogan.image import PatchDetector, PositionDetector
 from skanogan.inspection import AnomalyMapDisplay, SampleDisplay
 
 
@@ -301,5 +304,17 @@ def test_chosen_images_of_a_folder_are_drawn(patch_detector, images, tmp_path):
 
 
 def test_one_image_without_a_list_is_refused(patch_detector, images):
-    with pytest.raises(ValueError, match="put it in a list"):
+    with pytest.raises(ValueError, match=r"pass images\[None\]"):
         AnomalyMapDisplay.from_estimator(patch_detector, images[0])
+
+
+def test_images_of_a_position_detector_are_drawn(images):
+    # Regression: its reconstructions are features, not images, and are not drawn.
+    network = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU())
+    features = NetworkFeatures(
+        network, pooling=None, mean=0.5, std=0.5, value_range=(-9, 9)
+    )
+    detector = PositionDetector(MeanDistance(), features, contamination=0.1).fit(images)
+    display = AnomalyMapDisplay.from_estimator(detector, images, max_rows=2)
+    assert display.axes_.shape == (2, 3)
+    assert display.reconstructions is None

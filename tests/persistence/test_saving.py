@@ -580,3 +580,16 @@ def test_another_build_of_the_same_torch_is_the_same_version(
     version = str(torch.__version__).partition("+")[0]
     monkeypatch.setattr(torch, "__version__", f"{version}+cu999")
     skanogan.load(tmp_path / "detector")
+
+
+@pytest.mark.parametrize("mode", [torch.device("meta"), torch.autocast("cpu")])
+@pytest.mark.parametrize("kind", CLASSES)
+def test_a_file_can_be_loaded_in_any_mode_of_torch(tmp_path, blob, kind, mode):
+    # Regression: networks of the default device did not take tensors of the CPU.
+    detector = cheap(kind).fit(blob)
+    expected = detector.score_samples(blob)
+    with mode:
+        detector.save(tmp_path / "saved")
+        loaded = skanogan.load(tmp_path / "saved")
+        assert np.array_equal(loaded.score_samples(blob), expected)
+    assert np.array_equal(loaded.score_samples(blob), expected)

@@ -360,7 +360,7 @@ def test_only_the_first_process_draws_the_progress_bar(together):
 def test_an_error_in_one_process_ends_all_and_is_reported():
     done = launch("one-fails")
     assert done.returncode != 0
-    assert "Input X contains NaN" in done.stderr
+    assert "X holds NaN" in done.stderr
 
 
 # One process --------------------------------------------------------------------
