@@ -51,7 +51,7 @@ def check_rows(
             checked = validate_data(
                 estimator, X, reset=reset, ensure_min_samples=2 if reset else 1
             )
-        # scikit-learn leaves some frames as they are. The dtype of a tensor has no kind.
+        # scikit-learn leaves some frames as they are. Tensors have dtypes without kind.
         if getattr(checked.dtype, "kind", "f") in "OSU":
             checked = checked.astype(np.float64)
             assert_all_finite(checked)

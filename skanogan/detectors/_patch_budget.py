@@ -14,7 +14,7 @@ SHORT = {"max_iter": 640, "encoder_max_iter": 640, "batch_size": 16, "n_estimato
 """A training of patches. On magnetic tiles, with one seed, 640 updates of 16 patches
 ranked residuals by .770 in 46 s. With another seed, 1,000 updates of 64 patches ranked
 them by .772 in 264 s. After 200 or 400 updates of 16, it was .68 to .77 by the seed
-(docs/images.md)."""
+(docs/results/images_tables.md)."""
 
 AT_LEAST = 16
 """Smallest number of patches of one training image, however many images there are."""
