@@ -8,6 +8,7 @@ import numpy as np
 from scipy import stats
 from sklearn.base import OutlierMixin
 
+from skanogan._runtime.documentation import DocumentedMixin
 from skanogan._runtime.user_warnings import warn
 from skanogan.exceptions import CalibrationWarning
 
@@ -27,7 +28,7 @@ FEWEST_SCORES = math.ceil(1 / FALSE_ALARM_RATE) - 1
 """With fewer scores, the rate lies outside of the scores that were seen."""
 
 
-class ThresholdMixin(OutlierMixin):
+class ThresholdMixin(DocumentedMixin, OutlierMixin):
     """Labels from `score_samples` and `offset_`; `fit_predict` passes `y` to `fit`."""
 
     offset_: float

@@ -8,6 +8,7 @@ from sklearn.utils import Tags, get_tags
 from sklearn.utils.validation import check_is_fitted
 
 from skanogan._runtime.compatibility import HasMethods
+from skanogan._runtime.documentation import DocumentedMixin
 
 __all__ = ["ANY_DETECTOR", "AroundDetector", "scores_of"]
 
@@ -25,7 +26,7 @@ def scores_of(estimator: Any, X: Any) -> np.ndarray:
     return np.asarray(estimator.decision_function(X))
 
 
-class AroundDetector(MetaEstimatorMixin):
+class AroundDetector(DocumentedMixin, MetaEstimatorMixin):
     """Mixin of estimators that take the same rows as their `estimator`."""
 
     estimator: Any
