@@ -34,9 +34,7 @@ BATCH_PIXELS = 2**18
 and 16 of these images need 300 MB more (EfficientNet-Lite0)."""
 
 
-class NetworkFeatures(
-    DocumentedMixin, PicklingMixin, TransformerMixin, BaseEstimator
-):
+class NetworkFeatures(DocumentedMixin, PicklingMixin, TransformerMixin, BaseEstimator):
     """Features of images from the layers of a network that is not trained here.
 
     A network that was trained on many photographs describes shapes and textures better
