@@ -36,6 +36,8 @@ html_theme = "pydata_sphinx_theme"
 html_title = "skanogan"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_favicon = "_static/favicon.svg"
+html_domain_indices = False  # api.rst lists the modules
 html_show_sourcelink = False
 html_copy_source = False
 html_sidebars = {"changelog": [], "index": []}
@@ -68,7 +70,6 @@ sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
     "doc_module": "skanogan",
-    "reference_url": {"skanogan": None},
     "backreferences_dir": "generated/backreferences",
     "within_subsection_order": "gallery_order.Order",
     "remove_config_comments": True,
