@@ -1,7 +1,7 @@
 """Look at every built page in a browser: nothing is cut, nothing hard to read.
 
-``python docs/browser_check.py docs/_build/html`` opens each page in widths of a phone, a
-laptop and a desktop, light and dark. It prints what is wrong, and then exits with 1. It
+``python docs/browser_check.py docs/_build/html`` opens each page in widths of a phone,
+a laptop and a desktop, light and dark. It prints what is wrong, and exits with 1. It
 needs Chromium or Chrome, and skips the check if there is none: nothing is downloaded.
 """
 

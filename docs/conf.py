@@ -1,8 +1,6 @@
 """Configuration of the site (`make docs`), which needs no network."""
 
 import re
-import sys
-from pathlib import Path
 from typing import Any
 
 from docutils import nodes
@@ -10,8 +8,6 @@ from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.application import Sphinx
 
 import skanogan
-
-sys.path.insert(0, str(Path(__file__).parent))  # for gallery_order
 
 project = "skanogan"
 author = "the skanogan developers"
@@ -71,7 +67,7 @@ sphinx_gallery_conf = {
     "gallery_dirs": "auto_examples",
     "doc_module": "skanogan",
     "backreferences_dir": "generated/backreferences",
-    "within_subsection_order": "gallery_order.Order",
+    "copyfile_regex": r"index\.rst",  # has the sections of the gallery
     "remove_config_comments": True,
     "ignore_repr_types": "matplotlib|Display",
     "show_memory": False,
