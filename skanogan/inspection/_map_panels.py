@@ -91,7 +91,8 @@ def draw_images(
     images = np.empty(shape, dtype=object)
     low, high = pixel_range([*queries, *normals])
     greys = {"cmap": "gray", "vmin": 0, "vmax": 1}
-    heat = {"cmap": MAP_COLOURS, "vmin": 0, "vmax": _end_of_scale(maps, vmax)}
+    end = _end_of_scale(maps, vmax)
+    heat = {"cmap": MAP_COLOURS, "vmin": 0, "vmax": end}
     for i, (query, found) in enumerate(zip(queries, maps, strict=True)):
         picture = as_picture(query, low, high)
         panels = axes[i]
@@ -102,7 +103,7 @@ def draw_images(
         # The luma (Rec. 601) of colours.
         luma = picture @ [0.299, 0.587, 0.114] if picture.ndim == 3 else picture
         panels[-1].imshow(DIMMED * luma, **greys)
-        opacity = np.clip(found / heat["vmax"], 0, 1)
+        opacity = np.clip(found / end, 0, 1)
         images[i, -1] = panels[-1].imshow(found, alpha=opacity, **heat)
         panels[0].set_ylabel(
             "\n".join(labels[i]), rotation=0, ha="right", va="center", ma="left"
@@ -111,7 +112,7 @@ def draw_images(
             panel.set(xticks=[], yticks=[])
     for panel, title in zip(axes[0], titles, strict=True):
         panel.set_title(title)
-    beyond = any(float(found.max()) > heat["vmax"] for found in maps)
+    beyond = any(float(found.max()) > end for found in maps)
     colorbar = figure.colorbar(
         images[0, -2],
         ax=axes,

@@ -46,7 +46,8 @@ def check_count(name: str, value: Any, most: int | None = None) -> None:
 
 def check_positive(name: str, value: Any) -> None:
     """Raise an error unless the value is None or a positive, finite number."""
-    if value is not None and not (isinstance(value, Real) and 0 < value < np.inf):
+    is_number = isinstance(value, Real)
+    if value is not None and not (is_number and 0 < float(value) < np.inf):
         raise ValueError(
             f"{name}={value!r} is not a positive number. Pass one or None."
         )
