@@ -41,12 +41,12 @@ if path:
 else:
     digits = load_digits()
     train, test, digit, test_digit = train_test_split(
-        digits.images, digits.target, test_size=150, random_state=0
+        digits.images, digits.target, test_size=120, random_state=0
     )
     max_iter = 300
 
 rng = np.random.RandomState(0)
-noise = rng.uniform(0, train.max(), size=(30, *train.shape[1:])).astype(train.dtype)
+noise = rng.uniform(0, train.max(), size=(20, *train.shape[1:])).astype(train.dtype)
 test = np.concatenate([test, noise])
 kind = np.array([*map(str, test_digit), *["noise"] * len(noise)])
 kinds = [*"0123456789", "noise"]
@@ -121,7 +121,7 @@ ScoreDistributionDisplay.from_estimator(
 # discriminator was trained on zeros only, but its features also separate other digits
 # and noise from each other.
 EmbeddingDisplay.from_estimator(
-    detector, test, kind, max_rows=180, random_state=0, name="trained on zeros"
+    detector, test, kind, max_rows=140, random_state=0, name="trained on zeros"
 )
 
 # %%
