@@ -6,6 +6,7 @@ from typing import Any
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.application import Sphinx
+from sphinx_gallery.directives import imgsgnode
 
 import skanogan
 
@@ -70,6 +71,7 @@ sphinx_gallery_conf = {
     "copyfile_regex": r"index\.rst",  # has the sections of the gallery
     "remove_config_comments": True,
     "ignore_repr_types": "matplotlib|Display",
+    "image_srcset": ["2x"],  # sharp on phones
     "show_memory": False,
     "show_signature": False,
     "write_computation_times": False,
@@ -92,6 +94,7 @@ def setup(app: Sphinx) -> None:
     """Add what no extension does."""
     app.add_html_math_renderer("mathml", (_inline, None), (_displayed, None))
     app.connect("missing-reference", _elsewhere)
+    app.connect("doctree-read", _put_plots_in_boxes)
     app.connect("autodoc-skip-member", _skip_routing)
     # numpydoc makes a list of the parameters with the priority 500.
     app.connect("autodoc-process-docstring", _group_parameters, priority=600)
@@ -117,6 +120,14 @@ def _elsewhere(
     if pattern is None:
         return None
     return nodes.reference("", "", content, refuri=pattern.format(target))
+
+
+def _put_plots_in_boxes(app: Sphinx, document: nodes.document) -> None:
+    """Give each plot of an example a box, in which it can scroll on a phone."""
+    for plot in list(document.findall(imgsgnode)):
+        box = nodes.container(classes=["plot"])
+        plot.replace_self(box)
+        box += plot
 
 
 def _skip_routing(

@@ -125,10 +125,12 @@ EmbeddingDisplay.from_estimator(
 )
 
 # %%
-# Generated images beside training images, and the losses of the training. The two
-# networks compete, so neither loss decreases for long. A GAN has no error that says
-# when to stop.
+# Generated images beside training images.
 SampleDisplay.from_estimator(detector, train[digit == 0], random_state=0)
+
+# %%
+# The losses of the training. The two networks compete, so neither loss decreases for
+# long. A GAN has no error that says when to stop.
 TrainingCurveDisplay.from_estimator(detector)
 
 # %%
