@@ -20,7 +20,7 @@ WRONG = {
     "over the edge": "<p style='width: 700px'>wide on a phone</p>",
     "cut": "<p style='overflow: hidden; width: 50px'>Incomprehensibilities</p>",
     "sticks out of its box": "<p style='width: 60px'>Incomprehensibilities</p>",
-    "1.1 times as light": "<p style='color: #f5f5f5'>pale</p>",
+    "contrast of 1.1": "<p style='color: #f5f5f5'>pale</p>",
     "the page is 2000 pixels wide": "<div style='width: 2000px'>wide</div>",
 }
 
