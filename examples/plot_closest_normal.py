@@ -37,13 +37,13 @@ if path:
     with np.load(path) as data:
         train, digit = data["x_train"], data["y_train"]
         test, test_digit = data["x_test"][:1000], data["y_test"][:1000]
-    max_iter = 2000
+    max_iter, n_steps = 2000, 100
 else:
     digits = load_digits()
     train, test, digit, test_digit = train_test_split(
         digits.images, digits.target, test_size=120, random_state=0
     )
-    max_iter = 300
+    max_iter, n_steps = 300, 50
 
 rng = np.random.RandomState(0)
 noise = rng.uniform(0, train.max(), size=(20, *train.shape[1:])).astype(train.dtype)
@@ -90,7 +90,7 @@ def report(detector, normal):
 # The figure shows a zero, a one, a six and noise. A usual zero reaches half of the
 # scale of the maps.
 settings = {"max_iter": max_iter, "random_state": 0}
-search = AnoGANDetector(anomaly_score="residual", n_steps=100, **settings)
+search = AnoGANDetector(anomaly_score="residual", n_steps=n_steps, **settings)
 search.fit(train[digit == 0])
 report(search, "0")
 AnomalyMapDisplay.from_estimator(search, test, indices=drawn)

@@ -68,9 +68,9 @@ def measure(X, detector, n_splits):
 found = {}
 for (name, X), gan in zip(normal.items(), gans, strict=True):
     found[name, "IsolationForest"] = measure(
-        X, IsolationForest(n_estimators=50), n_splits=20
+        X, IsolationForest(n_estimators=50), n_splits=12
     )
-    found[name, "AnoGANDetector"] = measure(X, gan, n_splits=12)
+    found[name, "AnoGANDetector"] = measure(X, gan, n_splits=8)
 for (name, kind), (rates, own) in found.items():
     at = np.argmin(np.abs(alphas - 0.05))
     error = 2 * rates[:, at].std(ddof=1) / np.sqrt(len(rates))

@@ -10,7 +10,7 @@ tells anomalies from normal rows.
 
 # %%
 # Normal rows are handwritten zeros and ones. Three or more dimensions would give better
-# images, but two can be plotted. The score is the paper's. The search is shorter: fifty
+# images, but two can be plotted. The score is the paper's. The search is shorter: thirty
 # steps from the closest of the images that were generated in `fit`.
 import tempfile
 
@@ -42,7 +42,7 @@ shared = {
     "device": "cpu",
     "random_state": 0,
 }
-published = AnoGANDetector(anomaly_score="anogan", n_steps=50, **shared).fit(train)
+published = AnoGANDetector(anomaly_score="anogan", n_steps=30, **shared).fit(train)
 
 # %%
 # The fitted model is a torch module. We generate images for a grid of latents. The grid

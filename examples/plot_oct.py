@@ -89,8 +89,8 @@ def made_up_scan(rng, disease=None):
 def made_up_scans(seed):
     """Simulate training scans, and test scans with their kinds and lesions."""
     rng = np.random.RandomState(seed)
-    train = np.stack([made_up_scan(rng)[0] for _ in range(80)])
-    kinds = np.repeat(["normal", "drusen", "fluid"], [30, 15, 15])
+    train = np.stack([made_up_scan(rng)[0] for _ in range(50)])
+    kinds = np.repeat(["normal", "drusen", "fluid"], [20, 10, 10])
     tested = [made_up_scan(rng, kind) for kind in kinds]
     test, lesions = (np.stack(part) for part in zip(*tested, strict=True))
     return train.astype(np.float32), test.astype(np.float32), kinds, lesions
