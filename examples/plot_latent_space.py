@@ -10,7 +10,7 @@ tells anomalies from normal rows.
 
 # %%
 # Normal rows are handwritten zeros and ones. Three or more dimensions would give better
-# images, but two can be plotted. The score is the paper's. The search is shorter: thirty
+# images, but two can be plotted. The score is the paper's. The search is shorter: 30
 # steps from the closest of the images that were generated in `fit`.
 import tempfile
 
