@@ -1,6 +1,7 @@
 """Configuration of the site (`make docs`), which needs no network."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 from docutils import nodes
@@ -68,7 +69,6 @@ sphinx_gallery_conf = {
     "gallery_dirs": "auto_examples",
     "doc_module": "skanogan",
     "backreferences_dir": "generated/backreferences",
-    "copyfile_regex": r"index\.rst",  # has the sections of the gallery
     "remove_config_comments": True,
     "ignore_repr_types": "matplotlib|Display",
     "image_srcset": ["2x"],  # sharp on phones
@@ -94,6 +94,8 @@ def setup(app: Sphinx) -> None:
     """Add what no extension does."""
     app.add_html_math_renderer("mathml", (_inline, None), (_displayed, None))
     app.connect("missing-reference", _elsewhere)
+    # sphinx-gallery writes its pages with the priority 500.
+    app.connect("builder-inited", _keep_sections_of_gallery, priority=600)
     app.connect("doctree-read", _put_plots_in_boxes)
     app.connect("autodoc-skip-member", _skip_routing)
     # numpydoc makes a list of the parameters with the priority 500.
@@ -120,6 +122,16 @@ def _elsewhere(
     if pattern is None:
         return None
     return nodes.reference("", "", content, refuri=pattern.format(target))
+
+
+def _keep_sections_of_gallery(app: Sphinx) -> None:
+    """Drop the list of all examples, which have sections in GALLERY_HEADER.rst.
+
+    sphinx-gallery has sections for folders only, and the examples are in one folder.
+    """
+    index = Path(app.srcdir, "auto_examples", "index.rst")
+    sections, _, _ = index.read_text().partition(".. thumbnail-parent-div-open")
+    index.write_text(sections)
 
 
 def _put_plots_in_boxes(app: Sphinx, document: nodes.document) -> None:

@@ -50,9 +50,9 @@ axes.legend()
 
 # %%
 # `reconstruct` returns the closest normal image of each row, and `anomaly_map` the
-# difference from it per pixel. Zeros differ from each other, too. White is therefore
-# what 95 % of the pixels of new zeros do not exceed, and the scale is the same for all
-# maps. The last column is the other digit with the highest score.
+# difference from it per pixel. Zeros differ from each other, too. The palest colour is
+# therefore what 95 % of the pixels of new zeros do not exceed, and all maps have one
+# scale. The last column is the other digit with the highest score.
 shown = np.concatenate([new_zeros[:2], others[[0, 3, 6]], others[[abnormal.argmax()]]])
 decisions = detector.decision_function(shown)
 usual = np.quantile(detector.anomaly_map(new_zeros), 0.95)
