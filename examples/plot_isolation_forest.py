@@ -5,7 +5,7 @@ AnoGANDetector instead of IsolationForest
 The detectors have the interface of scikit-learn's outlier detectors, so only one line
 of a pipeline changes. This page compares the two on two tables. `AnoGANDetector` ranks
 the rows of the first one better, and those of the second one worse. It takes longer to
-fit, and its threshold keeps false alarms near 5 %.
+fit, and its threshold aims at 5 % of false alarms.
 """
 
 # %%

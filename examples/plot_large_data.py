@@ -84,7 +84,7 @@ ax.annotate("trained on", (N_GOOD // 4, 0.9 * top), ha="center")
 ax.set(xlabel="row of the file", ylabel="rows flagged, %", xlim=(0, N_ROWS))
 ax.set(title="The whole file scored", ylim=(0, top))
 ax.xaxis.set_major_formatter("{x:,.0f}")
-figure.legend(loc="outside right upper")
+ax.legend(loc="upper center", bbox_to_anchor=(0.57, 1))
 plt.show()
 
 del X
