@@ -24,6 +24,9 @@ WIDTHS = (390, 1280, 1600)
 
 THEMES = ("light", "dark")
 
+MOST_FAULTS = 5
+"""Faults to print for a page. One cause often has many: a box, and all that is in it."""
+
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 MACOS = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
 
@@ -192,10 +195,13 @@ def main() -> int:
     n_faults = 0
     with running(program) as browser:
         for page in pages:
-            for fault, windows in faults_of_page(browser, page).items():
-                n_faults += 1
-                name = page.relative_to(folder)
+            name = page.relative_to(folder)
+            found = faults_of_page(browser, page)
+            n_faults += len(found)
+            for fault, windows in list(found.items())[:MOST_FAULTS]:
                 print(f"{name} ({', '.join(windows)}): {fault}")
+            if len(found) > MOST_FAULTS:
+                print(f"{name}: and {len(found) - MOST_FAULTS} more")
     print(
         f"{len(pages)} pages in {len(WIDTHS)} widths, light and dark: {n_faults} faults"
     )
