@@ -25,7 +25,7 @@ WIDTHS = (390, 1280, 1600)
 THEMES = ("light", "dark")
 
 MOST_FAULTS = 5
-"""Faults to print for a page. One cause often has many: a box, and all that is in it."""
+"""Faults to print for a page. One cause has many: a box, and all that is in it."""
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 MACOS = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"

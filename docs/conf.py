@@ -35,7 +35,7 @@ html_title = "skanogan"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_favicon = "_static/favicon.svg"
-html_domain_indices = False  # api.rst lists the modules
+html_domain_indices = html_use_index = False  # api.rst lists all names
 html_show_sourcelink = False
 html_copy_source = False
 html_sidebars = {"changelog": [], "index": []}
