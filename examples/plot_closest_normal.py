@@ -43,7 +43,7 @@ else:
     train, test, digit, test_digit = train_test_split(
         digits.images, digits.target, test_size=120, random_state=0
     )
-    max_iter, n_steps = 300, 50
+    max_iter, n_steps = 300, 30
 
 rng = np.random.RandomState(0)
 noise = rng.uniform(0, train.max(), size=(20, *train.shape[1:])).astype(train.dtype)

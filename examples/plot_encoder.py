@@ -32,7 +32,7 @@ shared = {
     "learning_rate": 1e-3,
     "random_state": 0,
 }
-published = {"anomaly_score": "anogan", "n_candidates": 1, "n_steps": 500}
+published = {"anomaly_score": "anogan", "n_candidates": 1, "n_steps": 200}
 detectors = {
     "search from a\nrandom start": AnoGANDetector(**published, **shared),
     "nearest of 2,048\n(AnoGANDetector)": AnoGANDetector(**shared),
@@ -49,7 +49,7 @@ for name, detector in detectors.items():
 
 # %%
 # The first row shows three new nines and three other digits. Below are their
-# reconstructions by each detector. Five hundred steps can leave the region of normal
+# reconstructions by each detector. A search of 200 steps can leave the region of normal
 # latents, so the search also reconstructs anomalies, and gives them low anomaly scores.
 # The default can only return an image that was generated before it saw the row.
 shown = np.concatenate([nines[[1, 3, 5]], others[[1, 4, 6]]])
