@@ -40,10 +40,12 @@ examples: $(STAMP)
 	for example in examples/plot_*.py; do \
 	  MPLBACKEND=agg $(TEST_THREADS) $(BIN)/python $$example || exit 1; done
 
-# The site, with the examples run; warnings are errors, and nothing is downloaded.
+# The site, with the examples run; warnings are errors, and nothing is downloaded. Then
+# Chromium or Chrome, if there is one, looks at every page.
 docs: $(VENV)/.installed-docs
 	$(TEST_THREADS) $(BIN)/python -m sphinx -W -n --keep-going -b html $(ARGS) \
 	  docs docs/_build/html
+	$(BIN)/python docs/browser_check.py docs/_build/html
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -1,17 +1,15 @@
 """Configuration of the site (`make docs`), which needs no network."""
 
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.application import Sphinx
+from sphinx_gallery.directives import imgsgnode
 
 import skanogan
-
-sys.path.insert(0, str(Path(__file__).parent))  # for gallery_order
 
 project = "skanogan"
 author = "the skanogan developers"
@@ -36,6 +34,8 @@ html_theme = "pydata_sphinx_theme"
 html_title = "skanogan"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_favicon = "_static/favicon.svg"
+html_domain_indices = html_use_index = False  # api.rst lists all names
 html_show_sourcelink = False
 html_copy_source = False
 html_sidebars = {"changelog": [], "index": []}
@@ -68,11 +68,10 @@ sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
     "doc_module": "skanogan",
-    "reference_url": {"skanogan": None},
     "backreferences_dir": "generated/backreferences",
-    "within_subsection_order": "gallery_order.Order",
     "remove_config_comments": True,
     "ignore_repr_types": "matplotlib|Display",
+    "image_srcset": ["2x"],  # sharp on phones
     "show_memory": False,
     "show_signature": False,
     "write_computation_times": False,
@@ -95,6 +94,9 @@ def setup(app: Sphinx) -> None:
     """Add what no extension does."""
     app.add_html_math_renderer("mathml", (_inline, None), (_displayed, None))
     app.connect("missing-reference", _elsewhere)
+    # sphinx-gallery writes its pages with the priority 500.
+    app.connect("builder-inited", _keep_sections_of_gallery, priority=600)
+    app.connect("doctree-read", _put_plots_in_boxes)
     app.connect("autodoc-skip-member", _skip_routing)
     # numpydoc makes a list of the parameters with the priority 500.
     app.connect("autodoc-process-docstring", _group_parameters, priority=600)
@@ -120,6 +122,24 @@ def _elsewhere(
     if pattern is None:
         return None
     return nodes.reference("", "", content, refuri=pattern.format(target))
+
+
+def _keep_sections_of_gallery(app: Sphinx) -> None:
+    """Drop the list of all examples, which have sections in GALLERY_HEADER.rst.
+
+    sphinx-gallery has sections for folders only, and the examples are in one folder.
+    """
+    index = Path(app.srcdir, "auto_examples", "index.rst")
+    sections, _, _ = index.read_text().partition(".. thumbnail-parent-div-open")
+    index.write_text(sections)
+
+
+def _put_plots_in_boxes(app: Sphinx, document: nodes.document) -> None:
+    """Give each plot of an example a box, in which it can scroll on a phone."""
+    for plot in list(document.findall(imgsgnode)):
+        box = nodes.container(classes=["plot"])
+        plot.replace_self(box)
+        box += plot
 
 
 def _skip_routing(

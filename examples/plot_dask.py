@@ -31,7 +31,7 @@ client = Client(
 # %%
 # The data are readings of ten sensors over twelve hours, one block per hour, in the
 # memory of the workers. From the ninth hour on, the third sensor drifts.
-HOURS, N_HOUR = 12, 2_000
+HOURS, N_HOUR = 12, 1_000
 rows = da.random.default_rng(0).normal(size=(HOURS * N_HOUR, 10), chunks=(N_HOUR, 10))
 mixing = np.linalg.qr(np.random.RandomState(0).normal(size=(10, 10)))[0]
 mixing *= np.geomspace(3, 0.3, 10)[:, None]
@@ -43,7 +43,7 @@ print(X)
 # %%
 # We train on the first hour, which fits into memory. The scores of all rows are a lazy
 # Dask array with the same blocks: nothing has been computed yet.
-detector = AnoGANDetector(max_iter=500, device="cpu", random_state=0)
+detector = AnoGANDetector(max_iter=200, device="cpu", random_state=0)
 detector.fit(X.blocks[0].compute())
 decision = decision_function(detector, X)
 print(decision)

@@ -45,8 +45,8 @@ def photograph(rng, defect=None):
 
 
 rng = np.random.RandomState(0)
-good = [photograph(rng)[0] for _ in range(40)]
-kinds = np.array([*["good"] * 20, *["scratch", "dent", "stain"] * 4])
+good = [photograph(rng)[0] for _ in range(30)]
+kinds = np.array([*["good"] * 12, *["scratch", "dent", "stain"] * 3])
 images, defects = zip(*(photograph(rng, kind) for kind in kinds), strict=True)
 is_good = kinds == "good"
 
@@ -60,7 +60,7 @@ def on_the_part(image):
 
 
 detector = PatchDetector(
-    OCGANDetector(backbone="mlp", latent_dim=32, max_iter=1000, random_state=0),
+    OCGANDetector(backbone="mlp", latent_dim=32, max_iter=500, random_state=0),
     patch_size=16,
     stride=4,
     patches_per_image=100,

@@ -9,8 +9,8 @@ page compares the reconstructions, times and AUROC of the three on one class of 
 """
 
 # %%
-# Handwritten nines are normal. We train on half of them, and test on sixty other nines
-# and sixty other digits.
+# Handwritten nines are normal. We train on half of them, and test on thirty other nines
+# and thirty other digits.
 import time
 
 import matplotlib.pyplot as plt
@@ -22,21 +22,21 @@ from skanogan.metrics import outlier_roc_auc_score
 
 digits = load_digits()
 nines = digits.images[digits.target == 9]
-others = digits.images[digits.target != 9][:60]
-train, X_test = nines[::2], np.concatenate([nines[1::2][:60], others])
-y_test = np.repeat([1, -1], 60)
+others = digits.images[digits.target != 9][:30]
+train, X_test = nines[::2], np.concatenate([nines[1::2][:30], others])
+y_test = np.repeat([1, -1], 30)
 
 shared = {
     "n_estimators": 1,
-    "max_iter": 600,
-    "learning_rate": 5e-4,
+    "max_iter": 300,
+    "learning_rate": 1e-3,
     "random_state": 0,
 }
-published = {"anomaly_score": "anogan", "n_candidates": 1, "n_steps": 500}
+published = {"anomaly_score": "anogan", "n_candidates": 1, "n_steps": 200}
 detectors = {
     "search from a\nrandom start": AnoGANDetector(**published, **shared),
     "nearest of 2,048\n(AnoGANDetector)": AnoGANDetector(**shared),
-    "encoder\n(FAnoGANDetector)": FAnoGANDetector(encoder_max_iter=400, **shared),
+    "encoder\n(FAnoGANDetector)": FAnoGANDetector(encoder_max_iter=300, **shared),
 }
 for name, detector in detectors.items():
     detector.fit(train)
@@ -49,7 +49,7 @@ for name, detector in detectors.items():
 
 # %%
 # The first row shows three new nines and three other digits. Below are their
-# reconstructions by each detector. Five hundred steps can leave the region of normal
+# reconstructions by each detector. A search of 200 steps can leave the region of normal
 # latents, so the search also reconstructs anomalies, and gives them low anomaly scores.
 # The default can only return an image that was generated before it saw the row.
 shown = np.concatenate([nines[[1, 3, 5]], others[[1, 4, 6]]])

@@ -1,24 +1,22 @@
 """
-Grid search and threshold tuning
-================================
+Grid search and a tuned threshold
+=================================
 
 A grid search over a GAN is expensive if each candidate is trained. Here the candidates
 differ mostly in their scoring, and with `memory` each training runs once per fold. The
-search trains on normal rows only and measures how well anomalies are found. Then the
-threshold is tuned, and the result is compared with an IsolationForest on separate test
-rows.
+search trains on normal rows only, and measures how well anomalies are found. Then the
+threshold is tuned with the same folds, and nothing is trained for it.
 """
 
 # %%
-# Handwritten eights are normal; one row in five is another digit. One half of the rows
-# is for development, the other half is for the final test.
+# Handwritten eights are normal; one row in three is another digit. Two thirds of
+# the rows are for development, the others are for the final test.
 import tempfile
+import time
 
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_digits
-from sklearn.ensemble import IsolationForest
-from sklearn.metrics import RocCurveDisplay
 from sklearn.model_selection import (
     GridSearchCV,
     TunedThresholdClassifierCV,
@@ -34,10 +32,12 @@ from skanogan.model_selection import NoveltyClassifier, NoveltyKFold
 digits = load_digits()
 rng = np.random.RandomState(0)
 normal = np.flatnonzero(digits.target == 8)
-others = rng.permutation(np.flatnonzero(digits.target != 8))[: len(normal) // 4]
+others = rng.permutation(np.flatnonzero(digits.target != 8))[: len(normal) // 2]
 X = digits.data[np.concatenate([normal, others])]
 y = np.repeat([1, -1], [len(normal), len(others)])
-X, X_test, y, y_test = train_test_split(X, y, test_size=0.5, stratify=y, random_state=0)
+X, X_test, y, y_test = train_test_split(
+    X, y, test_size=1 / 3, stratify=y, random_state=0
+)
 
 # %%
 # Each pixel counts the black points in a square of 16, so the square root stabilises
@@ -46,108 +46,74 @@ X, X_test, y, y_test = train_test_split(X, y, test_size=0.5, stratify=y, random_
 # rows.
 folder = tempfile.TemporaryDirectory()
 detector = AnoGANDetector(
-    image_shape=(8, 8), max_iter=300, memory=folder.name, random_state=0
+    image_shape=(8, 8), max_iter=100, memory=folder.name, random_state=0
 )
 model = NoveltyClassifier(make_pipeline(FunctionTransformer(np.sqrt), detector))
 
 # %%
-# The grid has eight candidates that need two trainings. Each fit uses the normal rows
-# of the training folds; AUROC is measured on all rows of the test fold.
-folds = NoveltyKFold(5, shuffle=True, random_state=0)
+# The grid has six candidates that need two trainings per fold. Each fit uses the
+# normal rows of the training folds; AUROC is measured on all rows of the test fold.
+folds = NoveltyKFold(3, shuffle=True, random_state=0)
 prefix = "estimator__anogandetector__"
 search = GridSearchCV(
     model,
     {
         prefix + "gradient_penalty": [0.0, 1.0],  # training
-        prefix + "anomaly_score": ["whitened", "anogan"],  # scoring
-        prefix + "n_steps": [0, 10],
+        prefix + "anomaly_score": ["whitened", "anogan", "residual"],  # scoring
     },
     scoring=outlier_roc_auc_scorer,
     cv=folds,
 )
+started = time.perf_counter()
 search.fit(X, y)
+print(f"the search: {time.perf_counter() - started:.1f} s")
 results = search.cv_results_
 order = np.argsort(results["mean_test_score"])
 for k in order[::-1]:
     print(
-        f"AUROC {results['mean_test_score'][k]:.3f}, "
-        f"{results['mean_fit_time'][k]:.2f} s a fit: "
+        f"AUROC {results['mean_test_score'][k]:.3f}: "
         f"{ {n.removeprefix(prefix): v for n, v in results['params'][k].items()} }"
     )
 
 # %%
-# The threshold is tuned with the same folds. Their trainings are in the cache, so
-# nothing is trained. The scores of anomalies have a wide range, so we try a thousand
-# thresholds. With 22 anomalies among the test rows, each of them changes F1 by about
-# .02. The user guide measures the gain of tuning on more anomalies.
+# The trainings of these folds are in the cache. The threshold with the highest F1 on
+# the left-out rows is chosen out of a thousand.
+started = time.perf_counter()
 tuned = TunedThresholdClassifierCV(
     search.best_estimator_, scoring=outlier_f1_scorer, cv=folds, thresholds=1000
 )
 tuned.fit(X, y)
-forest = NoveltyClassifier(IsolationForest(random_state=0)).fit(X, y)
+print(f"tuning the threshold: {time.perf_counter() - started:.1f} s")
 folder.cleanup()
-classifiers = {
-    "AnoGAN": search.best_estimator_,
-    "AnoGAN, tuned threshold": tuned,
-    "IsolationForest": forest,
-}
-for name, classifier in classifiers.items():
-    f1 = outlier_f1_score(y_test, classifier.predict(X_test))
-    print(f"{name}: F1 of the anomalies among the test rows {f1:.3f}")
 
 # %%
-# Left: all candidates. Right: the selected candidate on the test rows. Each threshold
-# is a point on the curve.
-figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 4.2), layout="constrained")
-names = []
-for k in order:
-    parameters = {n.removeprefix(prefix): v for n, v in results["params"][k].items()}
-    names.append(
-        f"{parameters['anomaly_score']}, {parameters['n_steps']} steps"
-        + (", penalty" if parameters["gradient_penalty"] else "")
+# The default threshold knows only normal rows, and aims at 5 % of false alarms. The
+# tuned one knows both kinds of rows, and what F1 rewards. The figure shows F1 on the
+# test rows for each threshold. With few rows, the best threshold of the development
+# rows is seldom exactly that of the test rows.
+decisions = search.best_estimator_.decision_function(X_test)
+thresholds = np.unique(np.r_[decisions, 0.0])
+f1 = [outlier_f1_score(y_test, np.where(decisions < t, -1, 1)) for t in thresholds]
+named = {"default": 0.0, "tuned": tuned.best_threshold_}
+figure, ax = plt.subplots(figsize=(7, 3.6), layout="constrained")
+ax.step(thresholds, f1, where="post", color="0.4")
+styles = {"default": ("#5b8fc7", "o"), "tuned": ("#a8320b", "D")}
+for name, threshold in named.items():
+    predicted = np.where(decisions < threshold, -1, 1)
+    reached = outlier_f1_score(y_test, predicted)
+    false_alarms = (predicted[y_test == 1] == -1).mean()
+    found = (predicted[y_test == -1] == -1).mean()
+    print(
+        f"{name}: F1 {reached:.3f}, {false_alarms:.1%} false alarms, {found:.1%} found"
     )
-left.barh(
-    names,
-    results["mean_test_score"][order],
-    xerr=results["std_test_score"][order],
-    color=["C0" if k == search.best_index_ else "0.8" for k in order],
+    colour, marker = styles[name]
+    label = f"{name} threshold: F1 {reached:.2f}"
+    ax.plot(threshold, reached, marker, color=colour, ms=9, mec="w", label=label)
+ax.set(
+    xlabel="threshold of decision_function",
+    ylabel="F1 of the anomalies",
+    title="Test rows",
+    xlim=np.quantile(decisions, [0.1, 1]),
 )
-left.set(
-    xlim=(0.5, 1.02),
-    xlabel="AUROC: mean and standard deviation of five folds",
-    title="grid search",
-)
-curves = {
-    "AnoGAN, selected": (search.best_estimator_, "C0", "-"),
-    "IsolationForest": (forest, "C1", "--"),
-}
-for name, (classifier, color, linestyle) in curves.items():
-    RocCurveDisplay.from_estimator(
-        classifier, X_test, y_test, pos_label=-1, name=name, ax=right
-    )
-    right.lines[-1].set(color=color, linestyle=linestyle)
-points = {
-    "AnoGAN, default threshold": (search.best_estimator_, "C0", "o"),
-    "AnoGAN, tuned threshold": (tuned, "C0", "D"),
-    "IsolationForest, its threshold": (forest, "C1", "s"),
-}
-for name, (classifier, color, marker) in points.items():
-    flagged = classifier.predict(X_test) == -1
-    right.plot(
-        flagged[y_test == 1].mean(),
-        flagged[y_test == -1].mean(),
-        marker=marker,
-        markersize=9,
-        markerfacecolor="white",
-        markeredgewidth=2,
-        color=color,
-        linestyle="none",
-        label=name,
-    )
-right.set(
-    xlabel="share of normal rows called anomalies",
-    ylabel="share of anomalies found",
-    title="test rows",
-)
-right.legend(loc="lower right", fontsize=8)
+ax.legend(loc="lower right")
 plt.show()

@@ -10,8 +10,8 @@ defects on them. The network is not trained here, and nothing is downloaded.
 # %%
 # The images are simulated: woven cloth, printed dots and brushed metal, each shifted at
 # random. A thread or a dot may be missing, metal may have a scratch, and each texture
-# may have a stain. For every pixel it is known whether it is defective. There are 20
-# normal images of each texture to learn from. We test 6 images with defects and 10
+# may have a stain. For every pixel it is known whether it is defective. There are 16
+# normal images of each texture to learn from. We test 4 images with defects and 8
 # without.
 import matplotlib.pyplot as plt
 import numpy as np
@@ -68,8 +68,8 @@ DEFECTS = {"cloth": "missing thread", "dots": "missing dot", "metal": "scratch"}
 rng = np.random.RandomState(0)
 normal, images, truth = {}, {}, {}
 for kind, defect in DEFECTS.items():
-    normal[kind] = [texture(rng, kind)[0] for _ in range(20)]
-    contents = [defect, "stain"] * 3 + [None] * 10
+    normal[kind] = [texture(rng, kind)[0] for _ in range(16)]
+    contents = [defect, "stain"] * 2 + [None] * 8
     pairs = [texture(rng, kind, content) for content in contents]
     images[kind], truth[kind] = map(np.stack, zip(*pairs, strict=True))
 
@@ -104,7 +104,7 @@ network = nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), third)
 #
 # Convolutions pad images with zeros, so features at the border look anomalous. A mask
 # leaves out the outermost positions. As it is a function, scores and maps use it too.
-# 20 images are too few to hold some out for the threshold, so it is set by
+# 16 images are too few to hold some out for the threshold, so it is set by
 # `contamination`.
 features = NetworkFeatures(
     network, ["0", "2", "4"], pooling=None, grid_size=16, mean=0.5, std=0.25

@@ -19,7 +19,7 @@ digits = load_digits()
 zeros, others = digits.images[digits.target == 0], digits.images[digits.target != 0]
 train, new_zeros, others = zeros[:120], zeros[120:], others[:300]
 
-detector = AnoGANDetector(max_iter=500, random_state=0).fit(train)
+detector = AnoGANDetector(max_iter=300, random_state=0).fit(train)
 
 # %%
 # `decision_function` is negative for anomalies, as everywhere in scikit-learn. `fit`
@@ -50,21 +50,24 @@ axes.legend()
 
 # %%
 # `reconstruct` returns the closest normal image of each row, and `anomaly_map` the
-# difference from it per pixel. The last column is the other digit with the highest
-# score.
+# difference from it per pixel. Zeros differ from each other, too. The palest colour is
+# therefore what 95 % of the pixels of new zeros do not exceed, and all maps have one
+# scale. The last column is the other digit with the highest score.
 shown = np.concatenate([new_zeros[:2], others[[0, 3, 6]], others[[abnormal.argmax()]]])
 decisions = detector.decision_function(shown)
+usual = np.quantile(detector.anomaly_map(new_zeros), 0.95)
 rows = {
-    "row": (shown, "gray_r", 16),
-    "closest\nnormal": (detector.reconstruct(shown), "gray_r", 16),
-    "anomaly\nmap": (detector.anomaly_map(shown), "magma_r", 2),
+    "row": (shown, "gray_r", 0, 16),
+    "closest\nnormal": (detector.reconstruct(shown), "gray_r", 0, 16),
+    "anomaly\nmap": (detector.anomaly_map(shown), "Reds", usual, 2),
 }
 figure, axes = plt.subplots(3, 6, figsize=(7, 4), layout="constrained")
-for axes_row, (name, (images, cmap, vmax)) in zip(axes, rows.items(), strict=True):
+for axes_row, (name, drawn) in zip(axes, rows.items(), strict=True):
+    images, cmap, vmin, vmax = drawn
     axes_row[0].set_ylabel(name, rotation=0, ha="right", va="center")
     for ax, image in zip(axes_row, images, strict=True):
-        ax.imshow(image, cmap=cmap, vmin=0, vmax=vmax)
+        ax.imshow(image, cmap=cmap, vmin=vmin, vmax=vmax)
         ax.set(xticks=[], yticks=[])
 for ax, decision in zip(axes[0], decisions, strict=True):
-    ax.set_title(f"{'anomaly' if decision < 0 else 'normal'}\n{decision:.1f}", size=9)
+    ax.set_title(f"{'anomaly' if decision < 0 else 'normal'}\n{decision:.1f}", size=11)
 plt.show()

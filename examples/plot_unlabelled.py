@@ -52,7 +52,7 @@ detectors = {
     "EllipticEnvelope": EllipticEnvelope(contamination=SHARE, random_state=0),
     "OCGANDetector": OCGANDetector(contamination=SHARE, random_state=0),
 }
-grid = np.stack(np.meshgrid(*[np.linspace(-7, 7, 80)] * 2), axis=-1)
+grid = np.stack(np.meshgrid(*[np.linspace(-7, 7, 60)] * 2), axis=-1)
 figure, axes = plt.subplots(
     len(data), len(detectors), figsize=(9, 9), sharex=True, sharey=True
 )
@@ -64,7 +64,7 @@ for row, (name, (normal, anomalies)) in zip(axes, data.items(), strict=True):
     row[0].set_ylabel(name)
     for axis, detector in zip(row, detectors.values(), strict=True):
         detector.fit(X)
-        decisions = detector.decision_function(grid.reshape(-1, 2)).reshape(80, 80)
+        decisions = detector.decision_function(grid.reshape(-1, 2)).reshape(60, 60)
         axis.contourf(
             *grid.T.swapaxes(1, 2), decisions < 0, levels=[0.5, 1], colors="#f3d9cf"
         )

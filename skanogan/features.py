@@ -22,6 +22,7 @@ from skanogan._data.patches import sides
 from skanogan._data.rows import shared_mapping
 from skanogan._runtime.compatibility import Interval, StrOptions, _fit_context
 from skanogan._runtime.device import is_out_of_memory, resolve_device
+from skanogan._runtime.documentation import DocumentedMixin
 from skanogan._runtime.exit import may_stop
 from skanogan._runtime.threads import at_work
 from skanogan.detectors._pickling import PicklingMixin
@@ -34,7 +35,7 @@ BATCH_PIXELS = 2**16
 faster, and 16 of these images need 300 MB more (EfficientNet-Lite0)."""
 
 
-class NetworkFeatures(PicklingMixin, TransformerMixin, BaseEstimator):
+class NetworkFeatures(DocumentedMixin, PicklingMixin, TransformerMixin, BaseEstimator):
     """Features of images from the layers of a network that is not trained here.
 
     A network that was trained on many photographs describes shapes and textures better

@@ -9,6 +9,7 @@ from scipy import stats
 from sklearn.base import OutlierMixin
 
 from skanogan._data.array_api import check_library, in_numpy, like
+from skanogan._runtime.documentation import DocumentedMixin
 from skanogan._runtime.user_warnings import warn
 from skanogan.detectors._one_fit import of_one_fit
 from skanogan.exceptions import CalibrationWarning
@@ -33,7 +34,7 @@ FEWEST_SCORES = math.ceil(1 / FALSE_ALARM_RATE) - 1
 """With fewer scores, the rate lies outside of the scores that were seen."""
 
 
-class ThresholdMixin(OutlierMixin):
+class ThresholdMixin(DocumentedMixin, OutlierMixin):
     """Labels from `score_samples` and `offset_`; `fit_predict` passes `y` to `fit`."""
 
     offset_: float

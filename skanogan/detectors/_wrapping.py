@@ -9,6 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skanogan._data.array_api import in_numpy
 from skanogan._runtime.compatibility import HasMethods
+from skanogan._runtime.documentation import DocumentedMixin
 
 __all__ = ["ANY_DETECTOR", "AroundDetector", "scores_of"]
 
@@ -26,7 +27,7 @@ def scores_of(estimator: Any, X: Any) -> np.ndarray:
     return in_numpy(estimator.decision_function(X))
 
 
-class AroundDetector(MetaEstimatorMixin):
+class AroundDetector(DocumentedMixin, MetaEstimatorMixin):
     """Mixin of estimators that take the same rows as their `estimator`."""
 
     estimator: Any

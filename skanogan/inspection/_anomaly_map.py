@@ -9,10 +9,17 @@ from sklearn.utils.validation import check_consistent_length
 
 from skanogan._runtime.compatibility import _num_samples, _safe_indexing
 from skanogan.inspection._drawing import check_matplotlib
-from skanogan.inspection._map_panels import draw_bars, draw_images, heading, row_labels
+from skanogan.inspection._map_panels import (
+    draw_bars,
+    draw_images,
+    heading,
+    normal_scale,
+    row_labels,
+)
 from skanogan.inspection._rows import (
     as_rows_or_paths,
     check_count,
+    check_positive,
     chosen_positions,
     column_names,
     finite_scores,
@@ -26,15 +33,19 @@ __all__ = ["AnomalyMapDisplay"]
 MOST_ROWS = 40
 """The largest number of rows in one figure, which is then 60 inches high."""
 
+N_REFERENCES = 10
+"""Normal images whose maps set the scale. A map of a large photograph takes seconds."""
+
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class AnomalyMapDisplay:
     """Show where rows differ from the closest normal row, as in the AnoGAN paper.
 
     Images: each row of the figure shows query, closest normal row, map and overlay. All
-    maps share one scale, and all pixels share one range of grey. Tables: bars show the
-    largest residuals, on one scale for all rows, with the query and the closest normal
-    value.
+    maps share one scale, and all pixels share one range of grey. Normal images reach
+    about half of the scale, so that a figure without anomalies stays dark. Tables: bars
+    show the largest residuals, on one scale for all rows, with the query and the
+    closest normal value.
 
     `from_estimator` and `from_predictions` create a display. Parameters are attributes.
 
@@ -56,6 +67,9 @@ class AnomalyMapDisplay:
         The number of rows of X, if `queries` are the most abnormal of them.
     feature_names : list of str, default=None
         Names of the columns of a table. None names them x0, x1, and so on.
+    vmax : float, default=None
+        Upper end of the scale of the maps. Higher values have the colour of the end.
+        None is the largest value of `maps`.
 
     Attributes
     ----------
@@ -91,6 +105,7 @@ class AnomalyMapDisplay:
     indices: np.ndarray | None = None
     n_samples: int | None = None
     feature_names: Sequence[str] | None = None
+    vmax: float | None = None
 
     @classmethod
     def from_estimator(
@@ -101,6 +116,7 @@ class AnomalyMapDisplay:
         max_rows: int = 5,
         indices: Any = None,
         max_features: int = 10,
+        vmax: float | None = None,
         figure: Any = None,
     ) -> "AnomalyMapDisplay":
         """Draw the most abnormal rows, or chosen rows, of a detector.
@@ -121,6 +137,11 @@ class AnomalyMapDisplay:
             Rows to draw instead, at most 40, in this order.
         max_features : int, default=10
             Number of bars per row of a table.
+        vmax : float, default=None
+            Upper end of the scale of the maps. None is, for images, twice the median
+            peak of the maps of up to ten images of X that the detector calls normal,
+            so that a usual normal image reaches half of the scale. If there are none,
+            and for tables, it is the largest value of the drawn maps.
         figure : matplotlib Figure or SubFigure, default=None
             The figure to draw in. None creates one.
 
@@ -132,29 +153,34 @@ class AnomalyMapDisplay:
         check_count("max_rows", max_rows, MOST_ROWS)
         check_count("max_features", max_features)
         detector, X, names = inner_detector(cls.__name__, detector, ["anomaly_map"], X)
+        check_positive("vmax", vmax)
         X = as_rows_or_paths(X, detector)
         if indices is None:
-            scores, threshold = scores_and_threshold(detector, X)
-            at = np.argsort(scores, kind="stable")[:max_rows]
-            rows, scores = _safe_indexing(X, at), scores[at]
+            all_scores, threshold = scores_and_threshold(detector, X)
+            at = np.argsort(all_scores, kind="stable")[:max_rows]
+            rows, scores = _safe_indexing(X, at), all_scores[at]
         else:
+            all_scores = None
             at = chosen_positions(X, indices, MOST_ROWS)
             rows = _safe_indexing(X, at)
             scores, threshold = scores_and_threshold(detector, rows)
         normal = None
-        if hasattr(detector, "anomaly_maps"):
-            maps = list(detector.anomaly_maps(rows))
-        else:
-            if hasattr(detector, "reconstruct"):
-                normal = detector.reconstruct(rows)
-            maps = detector.anomaly_map(rows)
+        has_maps = hasattr(detector, "anomaly_maps")
+        if hasattr(detector, "reconstruct") and not has_maps:
+            normal = detector.reconstruct(rows)
+        maps = _maps(detector, rows)
+        image_shape = getattr(detector, "image_shape_", None)
+        drawn = matched_rows(rows, normal, maps, image_shape)
+        if vmax is None and threshold is not None and drawn["queries"][0].ndim > 1:
+            vmax = normal_scale(_normal_maps(detector, X, all_scores, threshold))
         return cls(
-            **matched_rows(rows, normal, maps, getattr(detector, "image_shape_", None)),
+            **drawn,
             scores=scores,
             threshold=threshold,
             indices=at,
             n_samples=_num_samples(X) if indices is None else None,
             feature_names=names,
+            vmax=vmax,
         ).plot(max_features=max_features, figure=figure)
 
     @classmethod
@@ -171,6 +197,7 @@ class AnomalyMapDisplay:
         image_shape: Sequence[int] | None = None,
         feature_names: Sequence[str] | None = None,
         max_features: int = 10,
+        vmax: float | None = None,
         figure: Any = None,
     ) -> "AnomalyMapDisplay":
         """Draw the most abnormal rows, or chosen rows, from computed results.
@@ -198,6 +225,8 @@ class AnomalyMapDisplay:
             Names of the columns of a table. None uses those of X, if it has any.
         max_features : int, default=10
             As in `from_estimator`.
+        vmax : float, default=None
+            As in `from_estimator`. Normal images are known if `threshold` is given.
         figure : matplotlib Figure or SubFigure, default=None
             As in `from_estimator`.
 
@@ -208,6 +237,7 @@ class AnomalyMapDisplay:
         check_matplotlib(f"{cls.__name__}.from_predictions")
         check_count("max_rows", max_rows, MOST_ROWS)
         check_count("max_features", max_features)
+        check_positive("vmax", vmax)
         X = as_rows_or_paths(X)
         scores = finite_scores(scores)
         check_consistent_length(X, reconstructions, maps, scores)
@@ -217,14 +247,23 @@ class AnomalyMapDisplay:
             at = chosen_positions(X, indices, MOST_ROWS)
         if reconstructions is not None:
             reconstructions = _safe_indexing(reconstructions, at)
-        rows, maps = _safe_indexing(X, at), _safe_indexing(maps, at)
+        drawn = matched_rows(
+            _safe_indexing(X, at),
+            reconstructions,
+            _safe_indexing(maps, at),
+            image_shape,
+        )
+        if vmax is None and threshold is not None and drawn["queries"][0].ndim > 1:
+            references = _spread(np.flatnonzero(scores >= threshold))
+            vmax = normal_scale(map(np.asarray, _safe_indexing(maps, references)))
         return cls(
-            **matched_rows(rows, reconstructions, maps, image_shape),
+            **drawn,
             scores=scores[at],
             threshold=threshold,
             indices=at,
             n_samples=len(scores) if indices is None else None,
             feature_names=column_names(X) if feature_names is None else feature_names,
+            vmax=vmax,
         ).plot(max_features=max_features, figure=figure)
 
     def plot(
@@ -250,12 +289,38 @@ class AnomalyMapDisplay:
         labels = row_labels(self.scores, self.threshold, self.indices)
         if self.queries[0].ndim == 1:
             self.figure_, self.axes_, self.bars_ = draw_bars(
-                *drawn, labels, self.feature_names, max_features, figure
+                *drawn, labels, self.feature_names, max_features, self.vmax, figure
             )
         else:
             self.figure_, self.axes_, self.images_, self.colorbar_ = draw_images(
-                *drawn, labels, figure
+                *drawn, labels, self.vmax, figure
             )
         title = heading(len(self.queries), self.n_samples, self.threshold)
         self.title_ = self.figure_.suptitle(title)
         return self
+
+
+def _maps(detector: Any, rows: Any) -> Any:
+    if hasattr(detector, "anomaly_maps"):
+        return list(detector.anomaly_maps(rows))
+    return detector.anomaly_map(rows)
+
+
+def _normal_maps(
+    detector: Any, X: Any, scores: np.ndarray | None, threshold: float
+) -> Any:
+    """Return the maps of some rows of X that the detector calls normal."""
+    if scores is None:  # only the drawn rows have been scored
+        at = _spread(np.arange(_num_samples(X)))
+        scores = scores_and_threshold(detector, _safe_indexing(X, at))[0]
+        at = at[scores >= threshold]
+    else:
+        at = _spread(np.flatnonzero(scores >= threshold))
+    return _maps(detector, _safe_indexing(X, at)) if len(at) else []
+
+
+def _spread(positions: np.ndarray) -> np.ndarray:
+    """Choose at most `N_REFERENCES` positions at equal distances."""
+    n_chosen = min(len(positions), N_REFERENCES)
+    steps = np.linspace(0, max(len(positions) - 1, 0), n_chosen)
+    return positions[steps.astype(int)]

@@ -1,6 +1,6 @@
 """The panels and bars that AnomalyMapDisplay draws."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from skanogan.inspection._drawing import (
 )
 from skanogan.inspection._rows import all_names
 
-__all__ = ["draw_bars", "draw_images", "heading", "row_labels"]
+__all__ = ["draw_bars", "draw_images", "heading", "normal_scale", "row_labels"]
 
 Arrays = Sequence[np.ndarray]
 
@@ -52,11 +52,28 @@ def heading(n_rows: int, n_samples: int | None, threshold: float | None) -> str:
     return "; ".join(parts)
 
 
+def normal_scale(normal_maps: Iterable[np.ndarray]) -> float | None:
+    """Return twice the median peak of the maps of normal images, if it is positive.
+
+    A usual normal image then reaches half of the scale, alone and beside anomalies.
+    """
+    peaks = [float(found.max()) for found in normal_maps]
+    end = 2 * float(np.median(peaks)) if peaks else 0.0
+    return end if end > 0 else None
+
+
+def _end_of_scale(maps: Arrays, vmax: float | None) -> float:
+    """Return the given end of the scale, or the largest value of the drawn maps."""
+    most = max(float(found.max()) for found in maps) if vmax is None else float(vmax)
+    return most if most > 0 else 1.0
+
+
 def draw_images(
     queries: Arrays,
     reconstructions: Arrays | None,
     maps: Arrays,
     labels: list[list[str]],
+    vmax: float | None,
     figure: Any,
 ) -> tuple[Any, np.ndarray, np.ndarray, Any]:
     """Draw a row of panels per query; return figure, axes, images and colour bar."""
@@ -74,8 +91,8 @@ def draw_images(
     images = np.empty(shape, dtype=object)
     low, high = pixel_range([*queries, *normals])
     greys = {"cmap": "gray", "vmin": 0, "vmax": 1}
-    most = max(float(found.max()) for found in maps)
-    heat = {"cmap": MAP_COLOURS, "vmin": 0, "vmax": most if most > 0 else 1.0}
+    end = _end_of_scale(maps, vmax)
+    heat = {"cmap": MAP_COLOURS, "vmin": 0, "vmax": end}
     for i, (query, found) in enumerate(zip(queries, maps, strict=True)):
         picture = as_picture(query, low, high)
         panels = axes[i]
@@ -86,7 +103,7 @@ def draw_images(
         # The luma (Rec. 601) of colours.
         luma = picture @ [0.299, 0.587, 0.114] if picture.ndim == 3 else picture
         panels[-1].imshow(DIMMED * luma, **greys)
-        opacity = np.clip(found / heat["vmax"], 0, 1)
+        opacity = np.clip(found / end, 0, 1)
         images[i, -1] = panels[-1].imshow(found, alpha=opacity, **heat)
         panels[0].set_ylabel(
             "\n".join(labels[i]), rotation=0, ha="right", va="center", ma="left"
@@ -95,8 +112,14 @@ def draw_images(
             panel.set(xticks=[], yticks=[])
     for panel, title in zip(axes[0], titles, strict=True):
         panel.set_title(title)
+    beyond = any(float(found.max()) > end for found in maps)
     colorbar = figure.colorbar(
-        images[0, -2], ax=axes, aspect=15 * len(queries), fraction=0.04, pad=0.01
+        images[0, -2],
+        ax=axes,
+        aspect=15 * len(queries),
+        fraction=0.04,
+        pad=0.01,
+        extend="max" if beyond else "neither",
     )
     colorbar.set_label("anomaly map")
     return figure, axes, images, colorbar
@@ -109,6 +132,7 @@ def draw_bars(
     labels: list[list[str]],
     feature_names: Sequence[str] | None,
     max_features: int,
+    vmax: float | None,
     figure: Any,
 ) -> tuple[Any, np.ndarray, list[Any]]:
     """Draw the largest residuals of each row; return figure, axes and bars."""
@@ -133,9 +157,8 @@ def draw_bars(
             ]
         ax.bar_label(bars, texts, padding=3, fontsize="small")
         drawn.append(bars)
-    most = max(float(found.max()) for found in maps)
     # Leave room for the text beside the longest bar.
-    axes[0, 0].set_xlim(0, 1.4 * most if most > 0 else 1.0)
+    axes[0, 0].set_xlim(0, 1.4 * _end_of_scale(maps, vmax))
     few = f", the {n_bars} largest of {n_features} features"
     axes[-1, 0].set_xlabel(f"anomaly map{few if n_bars < n_features else ''}")
     return figure, axes, drawn

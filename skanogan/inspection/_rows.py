@@ -1,7 +1,7 @@
 """Checks and conversions of detectors, rows and scores for the displays."""
 
 from collections.abc import Sequence
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ __all__ = [
     "as_rows_or_paths",
     "check_count",
     "check_methods",
+    "check_positive",
     "chosen_positions",
     "column_names",
     "finite_scores",
@@ -95,6 +96,15 @@ def check_count(name: str, value: Any, most: int | None = None) -> None:
     if not isinstance(value, Integral) or not 1 <= int(value) <= highest:
         wanted = "of at least 1" if most is None else f"from 1 to {most}"
         raise ValueError(f"{name}={value!r} is not an integer {wanted}.")
+
+
+def check_positive(name: str, value: Any) -> None:
+    """Raise an error unless the value is None or a positive, finite number."""
+    is_number = isinstance(value, Real)
+    if value is not None and not (is_number and 0 < float(value) < np.inf):
+        raise ValueError(
+            f"{name}={value!r} is not a positive number. Pass one or None."
+        )
 
 
 def finite_scores(scores: Any) -> np.ndarray:

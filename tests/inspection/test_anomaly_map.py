@@ -123,14 +123,14 @@ def test_images_of_a_list_may_differ_in_size():
 
 def test_only_drawn_rows_are_reconstructed(stub_detector):
     X = np.random.RandomState(0).uniform(size=(300, 3, 3))
-    detector = stub_detector(offset_=-0.5)
+    detector = stub_detector(offset_=-0.1)
     display = AnomalyMapDisplay.from_estimator(detector, X, max_rows=2)
     assert detector.n_rows_ == {
         "score_samples": 300,
         "reconstruct": 2,
         "anomaly_map": 2,
     }
-    assert display.threshold == -0.5
+    assert display.threshold == -0.1
     assert display.indices.tolist() == np.argsort(-X.max((1, 2)))[:2].tolist()
     np.testing.assert_array_equal(display.maps, X[display.indices])
 
@@ -173,6 +173,72 @@ def test_invalid_numbers_of_rows_and_features_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         AnomalyMapDisplay.from_predictions(X, X, X, np.zeros(50), **arguments)
     assert not plt.get_fignums()
+
+
+@pytest.mark.parametrize("vmax", [0, -1.0, np.nan, np.inf, "1"])
+def test_an_end_of_the_scale_that_is_no_positive_number_is_refused(vmax):
+    X = np.zeros((2, 2, 2))
+    with pytest.raises(ValueError, match=r"vmax=.* is not a positive number"):
+        AnomalyMapDisplay.from_predictions(X, X, X, [0, 0], vmax=vmax)
+    assert not plt.get_fignums()
+
+
+def peaked(peaks):
+    """Images of 2 x 2 pixels, each with one pixel of the given value."""
+    X = np.zeros((len(peaks), 2, 2))
+    X[:, 1, 0] = peaks
+    return X
+
+
+def test_a_usual_normal_image_reaches_half_of_the_scale():
+    X = peaked([1.0, 2, 2, 3, 50])
+    scores = -X.max((1, 2))
+    display = AnomalyMapDisplay.from_predictions(X, X, X, scores, threshold=-10)
+    assert display.vmax == 4
+    assert display.images_[0, 2].get_clim() == (0, 4)
+    assert display.images_[0, 3].get_alpha().max() == 1
+    assert display.colorbar_.extend == "max"
+
+
+def test_a_normal_image_does_not_glow_if_it_is_drawn_alone(stub_detector):
+    X = peaked([1.0, 2, 2, 3, 50])
+    display = AnomalyMapDisplay.from_estimator(
+        stub_detector(offset_=-10.0), X, indices=[1]
+    )
+    assert display.images_[0, 2].get_clim() == (0, 4)
+    assert display.images_[0, 3].get_alpha().max() == 0.5
+    assert display.colorbar_.extend == "neither"
+
+
+def test_without_normal_images_the_scale_ends_at_the_largest_value(stub_detector):
+    X = peaked([20.0, 50])
+    for display in (
+        AnomalyMapDisplay.from_estimator(stub_detector(offset_=-10.0), X),
+        AnomalyMapDisplay.from_predictions(X, X, X, [-20, -50], threshold=-10),
+        AnomalyMapDisplay.from_predictions(X, X, X, [-20, -50]),
+    ):
+        assert display.images_[0, 2].get_clim() == (0, 50)
+
+
+def test_the_scale_takes_maps_of_ten_normal_images_at_most(stub_detector):
+    X = peaked(np.r_[np.ones(300), 50])
+    detector = stub_detector(offset_=-10.0)
+    AnomalyMapDisplay.from_estimator(detector, X, max_rows=1)
+    assert detector.n_rows_["anomaly_map"] == 10
+
+
+def test_the_end_of_the_scale_can_be_chosen(stub_detector):
+    X = peaked([1.0, 2, 50])
+    for display in (
+        AnomalyMapDisplay.from_estimator(stub_detector(offset_=-10.0), X, vmax=8),
+        AnomalyMapDisplay.from_predictions(X, X, X, [-1, -2, -50], vmax=8),
+    ):
+        assert display.images_[0, 2].get_clim() == (0, 8)
+        assert display.images_[2, 3].get_alpha().max() == 1 / 8
+    rows = np.array([[1.0, 3]])
+    bars = AnomalyMapDisplay.from_predictions(rows, rows, rows, [0], vmax=10)
+    # The end of the scale, and the room for texts.
+    assert bars.axes_[0, 0].get_xlim() == (0, 14)
 
 
 def test_maps_and_reconstructions_of_another_shape_are_refused():
