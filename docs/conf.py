@@ -41,7 +41,7 @@ html_copy_source = False
 html_sidebars = {"changelog": [], "index": []}
 html_theme_options = {
     "navigation_with_keys": False,
-    "show_prev_next": False,
+    "show_prev_next": True,
     "show_nav_level": 2,
     "secondary_sidebar_items": ["page-toc"],
     "footer_start": ["copyright"],

@@ -96,10 +96,11 @@ report(search, "0")
 AnomalyMapDisplay.from_estimator(search, test, indices=drawn)
 
 # %%
-# Zeros are reconstructed well: their residual is smaller than that of other digits (on
-# MNIST half of it, .034 against .072, see docs/images.md). But other digits are partly
-# reconstructed, too. Gradient steps can leave the region of latents that the generator
-# was trained on, and from there it generates images that are not zeros.
+# Zeros are reconstructed well: their residual is smaller than that of other digits. On
+# MNIST it is half of it, .034 against .072 (docs/results/images_tables.md). But other
+# digits are partly reconstructed, too. Gradient steps can leave the region of latents
+# that the generator was trained on, and from there it generates images that are not
+# zeros.
 #
 # The default
 # -----------

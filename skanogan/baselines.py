@@ -114,7 +114,9 @@ class _Baseline(ThresholdMixin, BaseEstimator):
 
 
 class KNNDistance(_Baseline):
-    """Mean distance to the nearest training rows [1]_.
+    """Mean distance to the nearest training rows.
+
+    The method is that of [1]_.
 
     Parameters
     ----------
@@ -179,7 +181,9 @@ class KNNDistance(_Baseline):
 
 
 class PCAReconstruction(_Baseline):
-    """Squared distance to the principal subspace of the training rows [1]_.
+    """Squared distance to the principal subspace of the training rows.
+
+    The method is that of [1]_.
 
     Parameters
     ----------
@@ -234,7 +238,9 @@ class PCAReconstruction(_Baseline):
 
 
 class MahalanobisDistance(_Baseline):
-    """Distance to the mean under the covariance of the training rows [1]_.
+    """Distance to the mean under the covariance of the training rows.
+
+    The method is that of [1]_.
 
     Parameters
     ----------
