@@ -435,8 +435,8 @@ class BaseDetector(
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
-        # On other devices than a CPU, float32 scores of a row alone and in a batch differ
-        # by about 1e-7, which is the tolerance of scikit-learn's checks.
+        # On other devices than a CPU, float32 scores of a row alone and in a batch
+        # differ by about 1e-7, which is the tolerance of scikit-learn's checks.
         tags.non_deterministic = self._scores_in_float32()
         return tags
 
