@@ -77,20 +77,21 @@ def assert_rows_are_alike(call, distinct, monkeypatch):
     return first[:k]
 
 
-@pytest.mark.parametrize(
-    "parameters",
-    [
-        {"contamination": 0.05},
-        {"contamination": 0.2, "n_estimators": 3},
-        {"n_steps": 3, "n_neighbors": 0, "random_state": 1},
-        {"scoring_dtype": "float32", "hidden_layer_sizes": (15, 7)},
-    ],
-    ids=str,
-)
-@pytest.mark.parametrize("kind", TABLES)
-@pytest.mark.parametrize(
+each_method = pytest.mark.parametrize(
     "detector_class", [AnoGANDetector, FAnoGANDetector, OCGANDetector]
 )
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters"),
+    [
+        ("one-hot", {"contamination": 0.05}),
+        ("counts", {"contamination": 0.2, "n_estimators": 3}),
+        ("one column", {"n_steps": 3, "n_neighbors": 0, "random_state": 1}),
+        ("measured", {"scoring_dtype": "float32", "hidden_layer_sizes": (15, 7)}),
+    ],
+)
+@each_method
 def test_equal_rows_of_a_table_have_one_score_and_one_label(
     detector_class, kind, parameters, monkeypatch
 ):
@@ -102,26 +103,21 @@ def test_equal_rows_of_a_table_have_one_score_and_one_label(
 
 
 @pytest.mark.parametrize(
-    "parameters",
-    [{"n_estimators": 2}, {"n_steps": 3}, {"backbone": "mlp", "contamination": 0.1}],
-    ids=str,
+    ("images", "parameters"),
+    [
+        (PICTURES, {"n_estimators": 2}),
+        (COLOURED, {"n_steps": 3}),
+        (COLOURED, {"backbone": "mlp", "contamination": 0.1}),
+    ],
+    ids=["grey", "coloured", "mlp"],
 )
-@pytest.mark.parametrize("images", [PICTURES, COLOURED], ids=["grey", "coloured"])
-@pytest.mark.parametrize(
-    "detector_class", [AnoGANDetector, FAnoGANDetector, OCGANDetector]
-)
-def test_equal_images_have_one_score_and_one_label(
-    detector_class, images, parameters, monkeypatch
-):
+@each_method
+def test_equal_images_have_one_score(detector_class, images, parameters, monkeypatch):
     detector = cheap(detector_class, **parameters).fit(repeated(images, SHARES, 40))
-    alike = len(images[0]) == 16 and parameters == {"n_estimators": 2}
-    for call in (detector.score_samples, detector.predict)[: 1 + alike]:
-        assert_rows_are_alike(call, images, monkeypatch)
+    assert_rows_are_alike(detector.score_samples, images, monkeypatch)
 
 
-@pytest.mark.parametrize(
-    "detector_class", [AnoGANDetector, FAnoGANDetector, OCGANDetector]
-)
+@each_method
 def test_equal_rows_have_one_score_after_pickle_save_and_load(detector_class, tmp_path):
     X = repeated(TABLES["one-hot"], SHARES, 100)
     detector = cheap(detector_class).fit(X)
@@ -132,7 +128,7 @@ def test_equal_rows_have_one_score_after_pickle_save_and_load(detector_class, tm
         np.testing.assert_array_equal(alone, scores[:9])
 
 
-@pytest.mark.parametrize("contamination", ["auto", 0.05, 0.3])
+@pytest.mark.parametrize("contamination", ["auto", 0.1])
 @pytest.mark.parametrize(
     "baseline",
     [
@@ -144,7 +140,7 @@ def test_equal_rows_have_one_score_after_pickle_save_and_load(detector_class, tm
     ],
     ids=repr,
 )
-@pytest.mark.parametrize("kind", TABLES)
+@pytest.mark.parametrize("kind", ["one-hot", "measured"])
 def test_equal_rows_have_one_score_of_a_baseline(
     baseline, kind, contamination, monkeypatch
 ):
@@ -201,10 +197,8 @@ def test_equal_images_have_one_score_of_their_places(make_detector, monkeypatch)
         assert_rows_are_alike(detector.score_samples, PICTURES, monkeypatch)
 
 
-@pytest.mark.parametrize("contamination", ["auto", 0.05, 0.3])
-@pytest.mark.parametrize(
-    "detector_class", [AnoGANDetector, FAnoGANDetector, OCGANDetector]
-)
+@pytest.mark.parametrize("contamination", ["auto", 0.05])
+@each_method
 def test_all_rows_of_a_constant_table_are_normal(detector_class, contamination):
     X = np.ones((33, 5))
     detector = cheap(detector_class, contamination=contamination).fit(X)

@@ -131,7 +131,7 @@ def test_too_few_held_out_rows_cause_a_warning(make_detector, n_rows, warns):
         assert found[0].filename == __file__
 
 
-@pytest.mark.parametrize(("n_rows", "warns"), [(184, True), (185, False)])
+@pytest.mark.parametrize(("n_rows", "warns"), [(185, True), (186, False)])
 def test_the_warning_counts_rows_for_the_validation_fraction(
     make_detector, n_rows, warns
 ):
@@ -141,7 +141,7 @@ def test_the_warning_counts_rows_for_the_validation_fraction(
         make_detector(validation_fraction=0.1, support_fraction=1).fit(X)
     found = [str(w.message) for w in caught if w.category is CalibrationWarning]
     assert len(found) == warns
-    assert not warns or "Fit at least 185 normal rows" in found[0]
+    assert not warns or "Fit at least 186 normal rows" in found[0]
 
 
 @pytest.mark.parametrize("contamination", ["auto", 0.1, 0.5])
