@@ -93,7 +93,7 @@ shared = {
     "learning_rate": 1e-3,
     # Without it, the discriminator wins against the default generator (with a warning).
     "gradient_penalty": 1.0,
-    "max_iter": 400,
+    "max_iter": 250,
 }
 detectors = {
     "default networks": AnoGANDetector(random_state=0, **shared),
