@@ -112,7 +112,9 @@ def main(argv: list[str]) -> int:
     -------
     status : int
     """
-    parser = argparse.ArgumentParser("studies turned", description=__doc__)
+    parser = argparse.ArgumentParser(
+        "python examples/studies turned", description=__doc__
+    )
     parser.add_argument("folder", type=Path, help="folder of ADBench's .npz files")
     folder = parser.parse_args(argv).folder
     warnings.simplefilter("ignore", ConvergenceWarning)
