@@ -89,7 +89,7 @@ def made_up_scan(rng, disease=None):
 def made_up_scans(seed):
     """Simulate training scans, and test scans with their kinds and lesions."""
     rng = np.random.RandomState(seed)
-    train = np.stack([made_up_scan(rng)[0] for _ in range(50)])
+    train = np.stack([made_up_scan(rng)[0] for _ in range(76)])
     kinds = np.repeat(["normal", "drusen", "fluid"], [20, 10, 10])
     tested = [made_up_scan(rng, kind) for kind in kinds]
     test, lesions = (np.stack(part) for part in zip(*tested, strict=True))
