@@ -25,7 +25,7 @@ from sklearn.model_selection import ShuffleSplit
 
 from skanogan import AnoGANDetector
 from skanogan.conformal import ConformalDetector
-from skanogan.exceptions import CalibrationWarning
+from skanogan.exceptions import CalibrationWarning, CollapseWarning
 
 digits = load_digits()
 if len(sys.argv) > 1:
@@ -50,8 +50,9 @@ gans = [
 # In each random split, one half of the rows fits and calibrates the detector, and the
 # other half is new. One fit is enough for all values of `alpha`, because a row is
 # called an anomaly if its p-value is at most `alpha`. The detector's own threshold is
-# measured on the same rows. It rests on so few rows here that each fit warns.
+# measured on the same rows. With so few rows and updates, fits warn.
 warnings.simplefilter("ignore", CalibrationWarning)
+warnings.simplefilter("ignore", CollapseWarning)
 alphas = np.linspace(0.01, 0.2, 39)
 
 

@@ -130,8 +130,8 @@ shared = {"memory": memory.name, "random_state": 0}
 gan = {"max_iter": 2000, **shared}
 n_steps, encoder_max_iter = 50, 2000
 if not on_real_scans:  # few updates of small networks keep this page quick
-    shared |= {"n_filters": 8, "batch_size": 32}
-    gan = {"max_iter": 150, "learning_rate": 1e-3, "latent_dim": 8, **shared}
+    shared |= {"n_filters": 16, "batch_size": 32}
+    gan = {"max_iter": 200, "learning_rate": 1e-3, "latent_dim": 8, **shared}
     n_steps, encoder_max_iter = 5, 100
 
 
