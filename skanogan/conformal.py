@@ -38,8 +38,8 @@ class ConformalDetector(AroundDetector, ThresholdMixin, SaveMixin, BaseEstimator
     Some normal rows are held out of the detector's fit. The p-value of a new row is the
     share of rows, among the held-out ones and itself, that are at least as anomalous.
     For a normal row from the same distribution it is `alpha` or less with a probability
-    of at most `alpha`. This is the rate over fits and rows. After one fit with few
-    held-out rows, the rate varies around `alpha` with a beta distribution.
+    of at most `alpha`. This probability is a mean over fits and rows. The rate of one
+    fit has a beta distribution, which is wide if few rows are held out.
 
     Parameters
     ----------
@@ -72,15 +72,15 @@ class ConformalDetector(AroundDetector, ThresholdMixin, SaveMixin, BaseEstimator
     Notes
     -----
     With n calibration scores, p(x) = (1 + #{i : s_i <= s(x)}) / (n + 1) ([1]_, and [2]_
-    eq. 2 for detectors). Ties count, so that they make the test stricter. p <= alpha
-    holds if the score is below the k-th smallest calibration score, where k = floor(
-    alpha (n + 1)). This score is `offset_`.
+    eq. 2 for detectors). Equal scores are counted, which can only increase p. p <=
+    alpha holds if the score is below the k-th smallest calibration score, where k =
+    floor(alpha (n + 1)). This score is `offset_`.
 
-    The p-values of a batch share their calibration rows. Their dependence is positive
-    in the sense in which the Benjamini-Hochberg procedure controls its rate [2]_. The
-    procedure selects m of n rows only if their p-values are at most m / n times the
-    rate. No p-value is below 1 / (n_calibration + 1), so few anomalies in a large batch
-    need many calibration rows.
+    The p-values of a batch use the same calibration rows, so they are dependent. The
+    dependence is positive (PRDS), and the Benjamini-Hochberg procedure then still
+    controls its rate [2]_. The procedure selects m of n rows only if their p-values are
+    at most m / n times the rate. No p-value is below 1 / (n_calibration + 1), so few
+    anomalies in a large batch need many calibration rows.
 
     References
     ----------

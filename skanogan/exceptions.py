@@ -30,7 +30,7 @@ class CollapseWarning(ConvergenceWarning):
     """The model generates nearly the same row for every latent.
 
     Cause: the training collapsed or was too short. Cure: train longer (`max_iter`),
-    lower `learning_rate`, or try another `random_state`. Guide: :doc:`/defaults`.
+    lower `learning_rate`, or try another `random_state`. Guide: :doc:`/questions`.
     """
 
 
@@ -39,7 +39,7 @@ class DiscriminatorWinsWarning(ConvergenceWarning):
 
     Cause: few rows, or a learning rate that is too high. The generator then learns
     little. Cure: set ``gradient_penalty=1``, lower `learning_rate`, or add rows. Guide:
-    :doc:`/defaults`.
+    :doc:`/questions`.
     """
 
 
@@ -61,7 +61,7 @@ class ImageShapeWarning(UserWarning):
 
 
 class RangeWarning(UserWarning):
-    """Rows to score lie as a whole in another range than the rows of `fit`.
+    """The rows to score are in another range than the rows of `fit`.
 
     Cause: images of 0 to 255 in `fit` and of 0 to 1 later, or the reverse, or a table
     that was scaled in one place only. Cure: convert all rows alike, for instance in a
@@ -78,7 +78,7 @@ class LabelWarning(UserWarning):
 
 
 class MaskWarning(UserWarning):
-    """A mask has many values, though only zero and other values are told apart.
+    """A mask has many values, but only zero and non-zero are distinguished.
 
     Cause: a soft mask, or a mask that was saved as JPEG, whose zeros become small
     numbers. Cure: compare it with a threshold, such as ``mask > 127``, and save it as
@@ -87,7 +87,7 @@ class MaskWarning(UserWarning):
 
 
 class ParameterWarning(UserWarning):
-    """Parameters are allowed, but do not give what they are made for.
+    """Parameters are allowed, but do not have the effect that they are meant for.
 
     Cause: a discriminator of your own that ends in a sigmoid although logits are
     expected, or a search with one candidate and no steps. Cure: leave out the sigmoid,
@@ -96,11 +96,12 @@ class ParameterWarning(UserWarning):
 
 
 class LongRunWarning(UserWarning):
-    """The fit, scores or maps of a `PatchDetector` are expected to take long.
+    """The fit of a `PatchDetector`, or scores or maps of images, may take long.
 
-    Cause: many or large patches, or many updates. Cure: set a smaller `patch_size`, a
-    larger `stride`, or a smaller `max_iter` of the detector. ``verbose=1`` shows
-    progress bars. Guide: :doc:`/images`.
+    Cause: many or large patches, many positions, or many updates. Cure: set a smaller
+    `patch_size`, a larger `stride`, a smaller `image_size` of the features, or a
+    smaller `max_iter` of the detector. ``verbose=1`` shows progress bars. Guide:
+    :doc:`/images`.
     """
 
 
@@ -125,7 +126,7 @@ class DivergenceWarning(ConvergenceWarning):
     """Training became non-finite. The detector keeps the last finite state.
 
     Cause: mostly a learning rate that is too high. Cure: lower it. Guide:
-    :doc:`/defaults`.
+    :doc:`/questions`.
     """
 
 
@@ -133,7 +134,7 @@ class DivergenceError(RuntimeError):
     """Training became non-finite before a state was kept, so the fit failed.
 
     Cause: mostly a learning rate that is far too high. Cure: lower it. Guide:
-    :doc:`/defaults`.
+    :doc:`/questions`.
     """
 
 

@@ -96,11 +96,12 @@ class NoveltyShuffleSplit(StratifiedShuffleSplit):
         Number of splits. Each needs a normal row to train on, and a normal row and an
         anomaly to test on.
     test_size : float or int, default=None
-        Share or number of test rows, normal rows and anomalies in proportion. None is
-        the complement of `train_size`, or 0.1 if that is None too.
+        Share or number of test rows. Normal rows and anomalies have the same proportion
+        in them as in `y`. None is the complement of `train_size`, or 0.1 if that is
+        None too.
     train_size : float or int, default=None
-        Share or number of training rows, with the anomalies that are left out. None is
-        the complement of `test_size`.
+        Share or number of training rows. The anomalies among them are counted, and then
+        left out. None is the complement of `test_size`.
     random_state : int, RandomState instance or None, default=None
         Seed of the splits.
 

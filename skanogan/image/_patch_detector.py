@@ -55,9 +55,9 @@ class PatchDetector(WholeImageDetector, SaveMixin):
         anomalous. It is cloned. It gets patches of shape (n, height, width) or
         (n, height, width, C) if its tag ``input_tags.three_d_array`` is True, as for
         all detectors of this package. Other detectors (of scikit-learn, pipelines,
-        searches) get flat rows of pixels. A detector that was fitted on patches is
-        passed as ``FrozenEstimator(detector)``. With ``max_iter="auto"`` a detector of
-        this package has a short training on patches of 256 pixels or more. See Notes.
+        searches) get flattened patches. A detector that was fitted on patches is passed
+        as ``FrozenEstimator(detector)``. With ``max_iter="auto"`` a detector of this
+        package has a short training on patches of 256 pixels or more. See Notes.
     patch_size : int or (int, int), default=(32, 32)
         Height and width of patches in pixels. The time of a fit grows with their
         product. See Notes.
@@ -97,9 +97,8 @@ class PatchDetector(WholeImageDetector, SaveMixin):
         an int, the patches of an image depend on the image and on their number alone.
     verbose : int, default=0
         A value above 0 shows progress bars over images. The bar of the training is a
-        parameter of the detector. With any value a `LongRunWarning` names the expected
-        time once the training, scores or maps are expected to take more than a minute
-        more.
+        parameter of the detector. With any value, a `LongRunWarning` names the expected
+        time if the rest of the training, scores or maps will take more than a minute.
 
     Attributes
     ----------
@@ -138,13 +137,13 @@ class PatchDetector(WholeImageDetector, SaveMixin):
     left out with a warning. An alpha channel that varies is refused.
 
     Masks say which part of each image counts. A mask has shape (H, W). Pixels that are
-    not 0 are inside; more than a few values, as of soft masks and JPEG, cause a
-    warning. `masks` is an array, or a list of arrays, paths and None (the
-    whole image), or a function of the image that returns a mask. A function that `fit`
-    got is stored and applied to every image that is scored or mapped later, also in a
-    search or in cross-validation. To be pickled, it must be defined in a module. After
-    a fit with an array or list, scoring needs masks too, because the threshold was
-    calibrated inside of masks.
+    not 0 are inside. A mask with more than a few values, such as a soft mask or a JPEG,
+    causes a warning. `masks` is an array, a list of arrays, paths and None (the whole
+    image), or a function of the image that returns a mask. A function that `fit` got is
+    stored and applied to every image that is scored or mapped later, also in a search
+    or in cross-validation. To be pickled, it must be defined in a module. After a fit
+    with an array or list, scoring needs masks too, because the threshold was calibrated
+    inside of masks.
 
     Nearly all time of a fit is that of the updates of the networks. For patches of 256
     pixels or more, a detector of this package with ``max_iter="auto"`` makes 640
@@ -152,9 +151,10 @@ class PatchDetector(WholeImageDetector, SaveMixin):
     "auto" are 16 and 1. Set `max_iter` for another training. The guide to images has
     measurements and advice on `patch_size`, `stride` and `pooling`.
 
-    Maps are blended with raised cosines as weights. They hold the residual of each
-    pixel. If the detector has no `anomaly_map`, all pixels of a patch have its anomaly
-    score. Such a map shows nothing much smaller than a patch.
+    Maps are blended with raised cosines as weights. They hold the values of the
+    detector's `anomaly_map`. If it has no such method, all pixels of a patch have the
+    anomaly score of the patch. Such a map does not show details that are much smaller
+    than a patch.
 
     Examples
     --------

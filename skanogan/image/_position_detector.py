@@ -103,8 +103,8 @@ class PositionDetector(WholeImageDetector):
     Images and masks are those of `PatchDetector`. Images may differ in size. They are
     read a few at a time, and of their features only the drawn positions stay in memory.
 
-    The detector cannot be saved by `save`, because a file without pickle cannot hold
-    any network. Use pickle or joblib.
+    The detector has no `save`, because its file would need the code of the network. Use
+    pickle or joblib.
 
     References
     ----------

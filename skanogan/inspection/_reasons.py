@@ -30,8 +30,8 @@ class Reasons:
     scores : ndarray of shape (n,)
         Scores of the rows. Lower is more abnormal.
     contributions : ndarray of shape (n, d)
-        What the score gains if this feature alone gets its normal value. Near zero, or
-        negative, for a feature that is no reason.
+        The increase of the score if only this feature is set to its normal value. It is
+        near zero, or negative, for a feature that is no reason.
     values : of the type of X, n rows
         The rows.
     normal_values : of the type of X, n rows
@@ -96,10 +96,11 @@ def explain(
 ) -> Reasons:
     """Find the features that make rows anomalous, and the values that would be normal.
 
-    For each feature of a row, the `n_neighbors` normal rows are found that are most
-    like the row in all *other* features. The median of their values is the normal value
-    (the most frequent one, if the feature is not a number). The contribution of the
-    feature is what the score gains if the feature alone gets its normal value.
+    For each feature of a row, `explain` finds the `n_neighbors` normal rows that are
+    most similar to the row in all *other* features. The median of their values is the
+    normal value. For a feature that is not a number it is the most frequent value. The
+    contribution of the feature is the increase of the score if only this feature is set
+    to its normal value.
 
     Only the scores of the estimator are used. In a pipeline, features are the columns
     that go into its first step. A category is therefore one reason, however it is
@@ -113,13 +114,12 @@ def explain(
     X : DataFrame of pandas or polars, or array-like of shape (n, d)
         The rows to explain, as the estimator takes them.
     X_normal : of the type of X, m rows
-        Normal rows, for instance those of `fit`. Some hundred are enough. A detector
-        without its training rows can draw some by `sample`.
+        Normal rows, for instance those of `fit`. A few hundred are enough. If you do
+        not have the training rows, draw rows with the `sample` method of the detector.
     n_neighbors : int, default=5
         Number of normal rows that a normal value comes from.
     max_normal : int, default=1000
-        The largest number of normal rows that are looked at, evenly spread over
-        `X_normal`.
+        The largest number of normal rows that are used, evenly spread over `X_normal`.
 
     Returns
     -------
@@ -134,12 +134,13 @@ def explain(
 
     Notes
     -----
-    Each feature is judged as if it alone were wrong. If one is, its own normal value is
-    close, and those of the other features follow the wrong value.
+    Each feature is judged as if only this feature were wrong. If another feature is
+    wrong, the normal value is one that fits the wrong value.
 
-    With d features, d rows are scored for each row of X. Rows are compared feature by
-    feature: numbers by the share of normal rows between them, other values by equality,
-    as in the distance of Gower [1]_.
+    With d features, d changed rows are scored for each row of X. The distance of two
+    rows is the sum of a distance for each feature, as in that of Gower [1]_. For
+    numbers it is the share of the normal rows that lie between them. For other values
+    it is 0 if they are equal, and 1 if not.
 
     References
     ----------
