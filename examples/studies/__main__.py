@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 STUDIES = {
-    "columns": "which column of a row was changed, by anomaly maps of tables",
+    "columns": "which column of a row was changed, by anomaly maps and explain",
     "defaults": "how the defaults of AnoGANDetector were chosen",
     "gpu": "everything that needs a GPU, in one run and one report",
     "localisation": "defects of magnetic tiles, by anomaly maps",

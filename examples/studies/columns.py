@@ -1,8 +1,10 @@
-"""Which column of a row was changed? Anomaly maps of tables.
+"""Which column of a row was changed? Anomaly maps of tables, and `explain`.
 
 A detector is fitted to normal rows. In each of some new normal rows one column, drawn
 at random, is moved up or down by 1.5 to 4 of its standard deviations. The result is how
-high the map ranks this column among the others: the AUROC of a row, averaged over rows.
+high the map, or `explain`, ranks this column among the others: the AUROC of a row,
+averaged over rows. Beside it stand `explain` with an IsolationForest, and the plain
+deviation from the mean.
 
     python examples/studies columns adbench/
 """
@@ -12,11 +14,13 @@ import warnings
 from typing import Any
 
 import numpy as np
+from sklearn.ensemble import IsolationForest
 from sklearn.exceptions import ConvergenceWarning
 from tqdm.auto import tqdm
 
 from skanogan import AnoGANDetector, FAnoGANDetector, OCGANDetector
 from skanogan.benchmark import Task, load_tasks
+from skanogan.inspection import explain
 
 __all__ = ["changed", "main", "rank_of_column", "study_task"]
 
@@ -26,8 +30,8 @@ DETECTORS = {
     "OCGAN": OCGANDetector,
 }
 
-KINDS = ("residual", "features")
-"""Kinds of anomaly maps."""
+KINDS = ("residual", "features", "explain")
+"""Kinds of anomaly maps, and the contributions of `explain`."""
 
 N_ROWS = 200
 COLUMNS = (4, 100)
@@ -75,6 +79,25 @@ def rank_of_column(maps: np.ndarray, columns: np.ndarray) -> float:
     return float(below.mean() / (maps.shape[1] - 1))
 
 
+def explained(
+    detector: Any, rows: np.ndarray, X_normal: np.ndarray, columns: np.ndarray
+) -> float:
+    """Compute `rank_of_column` of the contributions of `explain`.
+
+    Parameters
+    ----------
+    detector : object
+        A fitted detector.
+    rows, X_normal : ndarray of shape (n, d) and (m, d)
+    columns : ndarray of shape (n,), int
+
+    Returns
+    -------
+    share : float
+    """
+    return rank_of_column(explain(detector, rows, X_normal).contributions, columns)
+
+
 def study_task(
     task: Task, seed: int, max_iter: "int | str"
 ) -> dict[str, dict[str, float]] | None:
@@ -91,8 +114,8 @@ def study_task(
     Returns
     -------
     auroc : dict of str to dict, or None
-        By detector and kind of map. None for images, and for tables with too few or
-        too many columns.
+        By detector and kind. None for images, and for tables with too few or too many
+        columns.
     """
     X_train, X_test, y_test = task.split(seed)
     if X_train.ndim != 2 or not COLUMNS[0] <= X_train.shape[1] <= COLUMNS[1]:
@@ -100,7 +123,12 @@ def study_task(
     rng = np.random.RandomState(seed)
     normal = X_test[y_test == 1]
     rows, columns = changed(normal[rng.permutation(len(normal))[:N_ROWS]], rng)
-    found: dict[str, dict[str, float]] = {}
+    # The rows are standardised: their absolute values are deviations from the mean.
+    found = {
+        "deviation from the mean": {"residual": rank_of_column(abs(rows), columns)}
+    }
+    forest = IsolationForest(random_state=seed).fit(X_train)
+    found["IsolationForest"] = {"explain": explained(forest, rows, X_train, columns)}
     for name, make in DETECTORS.items():
         detector: Any = make(max_iter=max_iter, random_state=seed)
         with warnings.catch_warnings():
@@ -108,8 +136,9 @@ def study_task(
             detector.fit(X_train)
         found[name] = {
             kind: rank_of_column(detector.anomaly_map(rows, kind=kind), columns)
-            for kind in KINDS
+            for kind in ("residual", "features")
         }
+        found[name]["explain"] = explained(detector, rows, X_train, columns)
     return found
 
 
@@ -149,7 +178,8 @@ def main(argv: list[str]) -> int:
         )
     print(f"| mean of {len(runs)} tables | {' | '.join(KINDS)} |")
     print("|---" * (len(KINDS) + 1) + "|")
-    for name in DETECTORS:
-        cells = (np.mean([run[name][kind] for run in runs]) for kind in KINDS)
-        print(f"| {name} | {' | '.join(f'{cell:.3f}' for cell in cells)} |")
+    for name, kinds in runs[0].items():
+        means = {kind: np.mean([run[name][kind] for run in runs]) for kind in kinds}
+        cells = [f"{means[kind]:.3f}" if kind in means else "" for kind in KINDS]
+        print(f"| {name} | {' | '.join(cells)} |")
     return 0

@@ -15,9 +15,13 @@ def test_the_changed_column_is_ranked_in_every_map(
     argv = [str(tmp_path), "--updates", "3", "--limit", "60"]
     assert columns.main(argv) == 0
     head, *found = rows_printed()
-    assert head[1:] == ["residual", "features"]
-    assert [row[0] for row in found] == list(detectors)
-    assert all(0 <= float(cell) <= 1 for row in found for cell in row[1:])
+    assert head[1:] == ["residual", "features", "explain"]
+    assert [row[0] for row in found] == [
+        "deviation from the mean",
+        "IsolationForest",
+        *detectors,
+    ]
+    assert all(0 <= float(cell) <= 1 for row in found[2:] for cell in row[1:])
 
 
 def test_one_column_of_each_row_is_changed():
