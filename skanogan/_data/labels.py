@@ -83,8 +83,9 @@ def normal_rows(y: Any, n_rows: int) -> np.ndarray:
         raise ValueError(f"y holds {sorted(values)[:5]}. {ALLOWED} {CONVERT}")
     if not values <= {-1, 1}:
         warn(
-            f"y is ignored: it holds {sorted(values)[:5]}. Only 1 (normal) and -1 "
-            f"(anomaly, left out of the fit) have a meaning. {CONVERT}",
+            f"y is ignored: it holds {sorted(values)[:5]}, so all rows are learned as "
+            "normal. Only 1 (normal) and -1 (anomaly, left out of the fit) have a "
+            f"meaning. {CONVERT}",
             LabelWarning,
         )
         return np.arange(n_rows)

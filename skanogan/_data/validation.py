@@ -9,7 +9,7 @@ from torch import Tensor
 
 from skanogan._data.array_api import as_numpy
 from skanogan._data.entries import explained, refuse_times
-from skanogan._data.kinds import refuse_kinds, without_gradients
+from skanogan._data.kinds import columns_of, refuse_kinds, without_gradients
 from skanogan._runtime.compatibility import validate_data
 from skanogan._runtime.user_warnings import warn
 from skanogan.exceptions import ImageShapeWarning
@@ -66,9 +66,16 @@ def check_rows(
                 "imaginary parts as columns."
             ) from None
         if "feature names should match" in str(error):
+            known = {str(name) for name, _ in columns_of(X) or []}
+            are_known = known == {str(name) for name in estimator.feature_names_in_}
+            remedy = "Pass" if are_known else "Rename the columns if needed, and pass"
             raise ValueError(
-                f"{str(error).rstrip()}\nRename the columns if needed, and pass "
-                f"X[detector.feature_names_in_]: {_first_names(estimator)}."
+                f"{str(error).rstrip()}\n{remedy} X[detector.feature_names_in_]: "
+                f"{_first_names(estimator)}."
+            ) from None
+        if "features as input" in str(error):
+            raise ValueError(
+                f"{str(error).rstrip('.')}. Pass the columns of fit, in their order."
             ) from None
         if better := explained(X, seen is not None, error):
             raise better from None
@@ -188,6 +195,12 @@ def _check_image_shape(
         raise ValueError(
             f"X has {n_features} features per row, but image_shape={parameter!r} "
             f"needs {math.prod(shape)}."
+        )
+    if shape[1] in (3, 4) and shape[2] == 1 and shape[0] >= 16:
+        warn(
+            f"X is read as images of {shape[0]} x {shape[1]} pixels. If X is one image "
+            "in colour, pass a stack of several: X[None] is a stack of one.",
+            ImageShapeWarning,
         )
     if shape[0] in (1, 3, 4) and shape[2] > 4:
         warn(

@@ -22,7 +22,7 @@ from skanogan._mark.detection import (
 )
 from skanogan._mark.report import summary, write_report
 from skanogan._training.progress import with_bar
-from skanogan.exceptions import LongRunWarning
+from skanogan.exceptions import CalibrationWarning, LongRunWarning
 
 __all__ = ["main"]
 
@@ -194,6 +194,9 @@ def _warnings_as_notes(prog: str) -> Iterator[list[str]]:
 
     def show(message: Any, category: Any, *_: Any, **__: Any) -> None:
         note = " ".join(str(message).split())
+        if issubclass(category, CalibrationWarning):  # its remedies are for programs
+            note = note.partition(" predict may")[0]
+            note += " Put more images into NORMAL, or pass --contamination."
         if not issubclass(category, LongRunWarning):
             notes.append(note)
         print(f"{prog}: warning: {note}", file=sys.stderr)

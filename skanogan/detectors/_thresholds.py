@@ -159,8 +159,9 @@ def warn_of_few_rows(
             )
     elif n_scores < FEWEST_SCORES:
         message = (
-            f"The threshold rests on {n_scores} held-out normal {what}, and "
-            f"{FEWEST_SCORES} are needed to see a rate of {FALSE_ALARM_RATE:.0%}. "
+            f"The threshold rests on {n_scores} held-out normal {what} (of "
+            f"{n_normal}). {FEWEST_SCORES} are needed to see a rate of "
+            f"{FALSE_ALARM_RATE:.0%}. "
             "predict may call far more or fewer new normal ones anomalies. Fit at "
             f"least {n_needed} normal {what}, set contamination to a float, "
             "or set offset_ yourself."

@@ -47,6 +47,10 @@ class Reasons:
     normal_values: Any
     row_names: Any
 
+    def __repr__(self) -> str:
+        n, d = self.contributions.shape
+        return f"<Reasons for {n} rows of {d} features: to_frame() lists them>"
+
     @property
     def order(self) -> np.ndarray:
         """Features of each row, the largest contribution first, of shape (n, d)."""

@@ -196,6 +196,10 @@ def test_the_list_has_the_main_reasons_with_the_index_of_the_rows(pipeline, shop
     assert (frame["contribution"].diff()[1::2] <= 0).all()
 
 
+def test_reasons_say_how_to_list_them(pipeline, shop):
+    assert "to_frame() lists them" in repr(explain(pipeline, shop.iloc[:2], shop))
+
+
 def test_rows_that_do_not_fit_together_are_refused(shop):
     X = shop[["price", "n"]]
     with pytest.raises(ValueError, match="X_normal has no column 'n', which X has"):
