@@ -126,7 +126,7 @@ def test_too_few_held_out_rows_cause_a_warning(make_detector, n_rows, warns):
     found = [w for w in caught if w.category is CalibrationWarning]
     assert len(found) == warns
     if warns:
-        assert "15 held-out normal rows, and 19 are needed" in str(found[0].message)
+        assert "15 held-out normal rows (of 60). 19 are needed" in str(found[0].message)
         assert "Fit at least 76 normal rows" in str(found[0].message)
         assert found[0].filename == __file__
 
