@@ -203,6 +203,9 @@ class NoveltyClassifier(AroundDetector, ClassifierMixin, BaseEstimator):
     0.86
     """
 
+    estimator_: Any
+    classes_: np.ndarray
+
     _parameter_constraints = {  # noqa: RUF012 (scikit-learn's)
         "estimator": [HasMethods(["fit", "decision_function"])],
         "anomaly_label": [Interval(Integral, -1, 0, closed="both")],
@@ -245,10 +248,10 @@ class NoveltyClassifier(AroundDetector, ClassifierMixin, BaseEstimator):
         normal = _safe_indexing(X, at) if len(at) < len(labels) else X
         # Labels tell detectors that all of these rows are known to be normal.
         known = np.ones(len(at), dtype=np.int64)
-        self.estimator_ = clone(self.estimator).fit(normal, known, **fit_params)
-        self.classes_ = np.array(
-            [min(self.anomaly_label, int(np.min(column_or_1d(y)))), 1]
-        )
+        detector = clone(self.estimator).fit(normal, known, **fit_params)
+        anomaly = min(self.anomaly_label, int(np.min(column_or_1d(y))))
+        # In one step, for threads that predict meanwhile.
+        self.__dict__.update(estimator_=detector, classes_=np.array([anomaly, 1]))
         return self
 
     def get_metadata_routing(self) -> MetadataRouter:
@@ -309,7 +312,9 @@ class NoveltyClassifier(AroundDetector, ClassifierMixin, BaseEstimator):
         labels : ndarray of shape (n,)
             1 for normal rows, ``classes_[0]`` for anomalies.
         """
-        return np.where(self.decision_function(X) < 0, *self.classes_)
+        decision = self.decision_function(X)
+        anomaly, normal = self.classes_
+        return np.where(decision < 0, anomaly, normal)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -170,7 +170,7 @@ class OCGANDetector(BaseDetector):
         "auto" is float64 for tables, and float32 for images and on mps.
     warm_start : bool, default=False
         Continue the training of the previous `fit` from the state that it kept. The
-        state kept in the end is one of the new `fit`.
+        state kept in the end is one of the new `fit`. There is no `partial_fit`.
     memory : str, path or object with the joblib.Memory interface, default=None
         Folder to cache trainings in, so that a search over parameters of scoring trains
         once per fold. Nothing is cached with ``random_state=None``. The folder is read
