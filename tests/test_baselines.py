@@ -184,7 +184,8 @@ def test_fewer_than_19_rows_cause_a_warning_of_the_threshold(detector, n_rows, w
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         clone(detector).fit(X)
-        clone(detector).set_params(contamination=0.1).fit(X)
+        if n_rows >= 10:  # a tenth of fewer rows is less than one row
+            clone(detector).set_params(contamination=0.1).fit(X)
     found = [w for w in caught if w.category is CalibrationWarning]
     assert len(found) == warns
     if warns:

@@ -63,7 +63,11 @@ CHEAP: dict[str, Any] = {
 
 
 FILES = [
-    *("tests/nn/test_latent_search.py", "tests/runtime/test_device.py"),
+    *(
+        "tests/nn/test_latent_search.py",
+        "tests/runtime/test_device.py",
+        "tests/test_ties.py",
+    ),
     *("tests/runtime/test_concurrency.py", "tests/persistence/test_saving.py"),
 ]
 """Files with tests that are marked with cuda."""

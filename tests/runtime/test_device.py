@@ -150,7 +150,7 @@ def test_scoring_continues_in_smaller_chunks_if_memory_runs_out(
     error = torch.cuda.OutOfMemoryError("CUDA out of memory.")
     monkeypatch.setattr(AnoGAN, "score", fail_above(12, error, seen))
     np.testing.assert_allclose(fitted.score_samples(blob), expected, rtol=1e-12)
-    assert seen[:4] == [80, 40, 20, 10]
+    assert seen[:4] == [80, 40, 24, 16]
     assert seen[3:] == [10] * 8
 
 
