@@ -150,8 +150,9 @@ def test_scoring_continues_in_smaller_chunks_if_memory_runs_out(
     error = torch.cuda.OutOfMemoryError("CUDA out of memory.")
     monkeypatch.setattr(AnoGAN, "score", fail_above(12, error, seen))
     np.testing.assert_allclose(fitted.score_samples(blob), expected, rtol=1e-12)
+    # Chunks are completed to multiples of eight rows.
     assert seen[:4] == [80, 40, 24, 16]
-    assert seen[3:] == [10] * 8
+    assert set(seen[4:]) == {8}
 
 
 def test_a_single_row_that_does_not_fit_in_memory_is_an_error(
