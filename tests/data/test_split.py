@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from skanogan._data.split import held_out_size, split
+from skanogan._data.split import held_out_size, rows_to_hold_out, split
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,14 @@ from skanogan._data.split import held_out_size, split
 )
 def test_the_number_of_held_out_rows(n_rows, fraction, size):
     assert held_out_size(n_rows, fraction) == size
+
+
+@pytest.mark.parametrize("fraction", ["auto", 0.5, 0.1, 1e-9])
+def test_the_least_number_of_rows_of_which_so_many_are_held_out(fraction):
+    # Regression: counting the rows up would take hours for the last fraction.
+    n_rows = rows_to_hold_out(19, fraction)
+    assert held_out_size(n_rows, fraction) >= 19
+    assert held_out_size(n_rows - 1, fraction) < 19
 
 
 @pytest.fixture
