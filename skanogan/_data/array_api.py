@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 import sklearn
-import torch
 from torch import Tensor
 
+from skanogan._data.kinds import without_gradients
 from skanogan._runtime.compatibility import HAS_ARRAY_API, _array_api
 
 __all__ = ["as_numpy", "check_library", "in_numpy", "is_foreign", "like"]
@@ -29,8 +29,7 @@ def as_numpy(X: Any) -> Any:
 def in_numpy(X: Any) -> np.ndarray:
     """Convert an array of any library and any device to NumPy."""
     if isinstance(X, Tensor):
-        X = X.detach().cpu()
-        return np.asarray(X.float() if X.dtype == torch.bfloat16 else X)
+        return np.asarray(without_gradients(X).cpu())
     is_array = isinstance(X, np.ndarray | np.generic)
     if HAS_ARRAY_API and not is_array and hasattr(X, "__array_namespace__"):
         with sklearn.config_context(array_api_dispatch=True):

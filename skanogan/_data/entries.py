@@ -8,7 +8,7 @@ import numpy as np
 
 from skanogan._data.kinds import columns_of
 
-__all__ = ["explained", "refuse_times"]
+__all__ = ["explained", "first_names", "refuse_times"]
 
 MOST_NAMED = 3
 """The number of columns that an error names."""
@@ -143,7 +143,10 @@ def _kind(entry: Any) -> str:
 
 
 def _listed(columns: Sequence[str]) -> str:
-    """Name the first columns, and say how many more there are."""
-    n_more = len(columns) - MOST_NAMED
-    listed = ", ".join(columns[:MOST_NAMED]) + (f" and {n_more} more" * (n_more > 0))
-    return f"column{'s' * (len(columns) > 1)} {listed}"
+    return f"column{'s' * (len(columns) > 1)} {first_names(columns, MOST_NAMED)}"
+
+
+def first_names(names: Sequence[str], most: int) -> str:
+    """Write at most so many names, and how many more there are."""
+    n_more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {n_more} more" * (n_more > 0))

@@ -8,7 +8,7 @@ from sklearn.utils import assert_all_finite
 from torch import Tensor
 
 from skanogan._data.array_api import as_numpy
-from skanogan._data.entries import explained, refuse_times
+from skanogan._data.entries import explained, first_names, refuse_times
 from skanogan._data.kinds import columns_of, refuse_kinds, without_gradients
 from skanogan._runtime.compatibility import validate_data
 from skanogan._runtime.user_warnings import warn
@@ -31,7 +31,8 @@ def check_rows(
     refuse_kinds(X)
     _refuse_masks(X)
     refuse_times(X)
-    X = X.detach() if isinstance(X, Tensor) and keep_tensors else as_numpy(X)
+    if not (keep_tensors and isinstance(X, Tensor)):
+        X = as_numpy(X)
     X, seen = flatten_images(X)
     if reset:
         expected = with_channels(estimator.image_shape) or with_channels(seen)
@@ -71,7 +72,7 @@ def check_rows(
             remedy = "Pass" if are_known else "Rename the columns if needed, and pass"
             raise ValueError(
                 f"{str(error).rstrip()}\n{remedy} X[detector.feature_names_in_]: "
-                f"{_first_names(estimator)}."
+                f"{first_names(estimator.feature_names_in_, 5)}."
             ) from None
         if "features as input" in str(error):
             raise ValueError(
@@ -129,11 +130,6 @@ def with_channels(shape: "tuple[int, ...] | None") -> tuple[int, int, int] | Non
         )
     height, width, channels = (*sides, 1)[:3]
     return int(height), int(width), int(channels)
-
-
-def _first_names(estimator: Any) -> str:
-    names = [str(name) for name in estimator.feature_names_in_]
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" * (len(names) > 5))
 
 
 def _refuse_one_image(
