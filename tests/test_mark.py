@@ -4,6 +4,7 @@ import csv
 import functools
 import re
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from skanogan import OCGANDetector
 from skanogan.__main__ import main
 from skanogan._mark import command, detection
 from skanogan._mark.pictures import LONGEST_SIDE, Scale, marked_picture
+from skanogan.exceptions import CalibrationWarning
 
 # Folders of a few tiny images are too small to calibrate a threshold.
 pytestmark = pytest.mark.filterwarnings(
@@ -265,6 +267,18 @@ def test_damaged_normal_files_are_left_out_and_named(folders, capsys):
     said = "1 of 11 files of NORMAL cannot be read and are left out: broken.png."
     assert said in capsys.readouterr().err
     assert said in (folders / "report" / "index.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("options", [(), ("--contamination", "0.05")])
+def test_the_note_on_few_normal_images_has_the_remedies_of_the_command(
+    folders, capsys, options
+):
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", CalibrationWarning)
+        assert mark(*options) == 0
+    said = capsys.readouterr().err
+    assert "Put more images into NORMAL, or pass --contamination." in said
+    assert "offset_" not in said
 
 
 def test_one_folder_can_be_both_and_the_report_says_so(folders):

@@ -195,7 +195,7 @@ def _warnings_as_notes(prog: str) -> Iterator[list[str]]:
     def show(message: Any, category: Any, *_: Any, **__: Any) -> None:
         note = " ".join(str(message).split())
         if issubclass(category, CalibrationWarning):  # its remedies are for programs
-            note = note.partition(" predict may")[0]
+            note = note.partition(" Fit at least")[0]
             note += " Put more images into NORMAL, or pass --contamination."
         if not issubclass(category, LongRunWarning):
             notes.append(note)

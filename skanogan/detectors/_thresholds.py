@@ -161,10 +161,9 @@ def warn_of_few_rows(
         message = (
             f"The threshold rests on {n_scores} held-out normal {what} (of "
             f"{n_normal}). {FEWEST_SCORES} are needed to see a rate of "
-            f"{FALSE_ALARM_RATE:.0%}. "
-            "predict may call far more or fewer new normal ones anomalies. Fit at "
-            f"least {n_needed} normal {what}, set contamination to a float, "
-            "or set offset_ yourself."
+            f"{FALSE_ALARM_RATE:.0%}. Far more or fewer new normal ones may be called "
+            f"anomalies. Fit at least {n_needed} normal {what}, set contamination to a "
+            "float, or set offset_ yourself."
         )
     if message is not None:
         warn(message, CalibrationWarning)
