@@ -30,6 +30,7 @@ of patches.
 import os
 import sys
 import tempfile
+import warnings
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -41,6 +42,7 @@ from sklearn.metrics import RocCurveDisplay, roc_auc_score, roc_curve
 
 from skanogan import AnoGANDetector, FAnoGANDetector, OCGANDetector
 from skanogan.baselines import KNNDistance
+from skanogan.exceptions import CollapseWarning
 from skanogan.image import PatchDetector
 from skanogan.inspection import AnomalyMapDisplay
 
@@ -160,6 +162,8 @@ detectors = {
     "IsolationForest": IsolationForest(random_state=0),
     "5-NN": KNNDistance(),
 }
+# The small networks of this example draw patches that are too much alike.
+warnings.simplefilter("ignore", CollapseWarning)
 by_scan = {
     name: PatchDetector(
         detector,
