@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 from numbers import Integral
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.model_selection import StratifiedKFold, StratifiedShuffleSplit
-from sklearn.utils import Tags, indexable
+from sklearn.utils import Tags, indexable, metadata_routing
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, column_or_1d
@@ -215,9 +215,14 @@ class NoveltyClassifier(AroundDetector, ClassifierMixin, BaseEstimator):
         self.estimator = estimator
         self.anomaly_label = anomaly_label
 
+    # The weights are those of the detector, which says whether it requests them.
+    __metadata_request__fit: ClassVar = {"sample_weight": metadata_routing.UNUSED}
+
     # Validation is not skipped in the detector, which validates its own parameters.
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X: Any, y: Any, **fit_params: Any) -> "NoveltyClassifier":
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, **fit_params: Any
+    ) -> "NoveltyClassifier":
         """Fit the detector on the normal rows.
 
         Parameters
@@ -226,6 +231,8 @@ class NoveltyClassifier(AroundDetector, ClassifierMixin, BaseEstimator):
             Normal rows and anomalies, in a form that the detector accepts.
         y : array-like of shape (n,)
             1 normal, -1 (or 0, see `anomaly_label`) anomaly.
+        sample_weight : array-like of shape (n,), default=None
+            Weights of rows, if the detector's `fit` takes them.
         **fit_params : dict
             Arguments of the detector's `fit`. Those with one value per row are reduced
             to the normal rows.
@@ -241,6 +248,8 @@ class NoveltyClassifier(AroundDetector, ClassifierMixin, BaseEstimator):
         labels = check_labels(y, X, needed=(1,), numbered=numbered)
         warn_if_most_are_anomalies(labels)
         at = np.flatnonzero(labels == 1)
+        if sample_weight is not None:
+            fit_params["sample_weight"] = sample_weight
         for name, value in fit_params.items():
             length = len(value) if isinstance(value, list | tuple) else None
             if getattr(value, "shape", (length,))[:1] == (len(labels),):

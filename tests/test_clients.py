@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+import sklearn
 import torch
 from sklearn.ensemble import AdaBoostClassifier, VotingClassifier
 from sklearn.model_selection import StratifiedKFold, cross_val_predict, cross_val_score
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from skanogan.metrics import outlier_roc_auc_score, outlier_roc_auc_scorer
 from skanogan.model_selection import NoveltyClassifier, NoveltyKFold
@@ -87,13 +89,25 @@ def test_skops_holds_no_fitted_detector(make_detector, blob):
         skops.dumps(make_detector().fit(blob))
 
 
-def test_the_message_of_a_client_that_needs_weights_says_that_there_are_none(
-    make_detector, table
-):
-    # docs/clients.md says why, and draws rows by their weights instead.
-    booster = AdaBoostClassifier(NoveltyClassifier(make_detector(), anomaly_label=0))
-    with pytest.raises(ValueError, match="NoveltyClassifier doesn't support sample_w"):
-        booster.fit(*table)
+def test_ada_boost_fits_detectors_with_weights(make_detector, table):
+    member = NoveltyClassifier(make_detector())
+    booster = AdaBoostClassifier(member, n_estimators=3, random_state=0).fit(*table)
+    assert len(booster.estimators_) == 3
+    scores = [e.estimator_.score_samples(table[0]) for e in booster.estimators_]
+    assert not np.array_equal(*scores[:2])  # the second fit has other weights
+
+
+def test_weights_are_routed_through_a_pipeline_and_a_classifier(make_detector, table):
+    X, y = table
+    weights = np.linspace(1, 3, len(X))
+    with sklearn.config_context(enable_metadata_routing=True):
+        detector = make_detector().set_fit_request(sample_weight=True)
+        scaler = StandardScaler().set_fit_request(sample_weight=False)
+        pipeline = make_pipeline(scaler, NoveltyClassifier(detector))
+        pipeline.fit(X, y, sample_weight=weights)
+    scaled = pipeline[0].transform(X)
+    expected = NoveltyClassifier(make_detector()).fit(scaled, y, sample_weight=weights)
+    assert np.array_equal(pipeline.score_samples(X), expected.score_samples(scaled))
 
 
 def test_soft_voting_asks_for_probabilities_which_calibration_provides(

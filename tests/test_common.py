@@ -54,6 +54,12 @@ VARIANTS = {
 }
 
 
+# As IsolationForest: batches are random, and a row that is repeated changes them.
+NOT_EXACT = {
+    "check_sample_weight_equivalence_on_dense_data": "repeated rows change the batches"
+}
+
+
 @pytest.fixture
 def rows_as_images(monkeypatch):
     """Make all detectors see flat rows of any width as images of 8 x 8 pixels.
@@ -72,7 +78,9 @@ def rows_as_images(monkeypatch):
 
 def parametrize_with_checks(detectors):
     """The decorator of scikit-learn. That of 1.6 passes a generator to pytest."""
-    mark = sklearn_checks.parametrize_with_checks(detectors).mark
+    mark = sklearn_checks.parametrize_with_checks(
+        detectors, expected_failed_checks=lambda detector: NOT_EXACT
+    ).mark
     names, cases = mark.args
     return pytest.mark.parametrize(names, list(cases), **mark.kwargs)
 

@@ -6,7 +6,12 @@ from typing import Any, TypeVar
 from sklearn.base import _fit_context as _untyped_fit_context
 from sklearn.utils import _array_api, _safe_indexing
 from sklearn.utils._param_validation import HasMethods, Interval, RealNotInt, StrOptions
-from sklearn.utils.validation import _check_feature_names, _num_samples, validate_data
+from sklearn.utils.validation import (
+    _check_feature_names,
+    _check_sample_weight,
+    _num_samples,
+    validate_data,
+)
 
 try:
     from sklearn.callback import CallbackSupportMixin
@@ -27,6 +32,7 @@ __all__ = [
     "StrOptions",
     "_array_api",
     "_check_feature_names",
+    "_check_sample_weight",
     "_fit_context",
     "_num_samples",
     "_safe_indexing",

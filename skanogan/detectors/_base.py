@@ -18,9 +18,9 @@ from torch import Tensor
 
 from skanogan._data.array_api import as_numpy, like
 from skanogan._data.labels import is_labelled, normal_rows
+from skanogan._data.row_weights import check_weights, repeated
 from skanogan._data.rows import Rows
-from skanogan._data.split import Split, rows_to_hold_out, split
-from skanogan._data.support import supported
+from skanogan._data.split import Split, rows_to_hold_out
 from skanogan._data.validation import check_rows
 from skanogan._persistence.saving import SaveMixin
 from skanogan._runtime.compatibility import (
@@ -37,8 +37,8 @@ from skanogan._runtime.user_warnings import warn
 from skanogan._training.callbacks import FitTasks
 from skanogan._training.run import TrainingPlan, TrainingRun
 from skanogan._training.warm_start import continue_from, records_after
-from skanogan.detectors._fit_plan import FitPlan, share_of_support
-from skanogan.detectors._network_parameters import is_large, resolve_shrinkage
+from skanogan.detectors._fit_plan import FitPlan, rows_of_fit
+from skanogan.detectors._network_parameters import is_large
 from skanogan.detectors._one_fit import as_of_now, fitted_in_one_step
 from skanogan.detectors._pickling import PicklingMixin
 from skanogan.detectors._row_methods import RowMethodsMixin
@@ -209,7 +209,7 @@ class BaseDetector(
     # Fit ----------------------------------------------------------------------
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None) -> "Self":
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> "Self":
         """Learn from normal rows.
 
         Parameters
@@ -220,6 +220,10 @@ class BaseDetector(
         y : array-like of shape (n_samples,), default=None
             1 for normal rows, -1 for anomalies, which are left out of the fit. Labels
             without a -1 are ignored, with a warning unless all are 1.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of rows in the training, the metric and the threshold. A row with
+            twice the weight of another counts as two such rows. A row with 0 is left
+            out.
 
         Returns
         -------
@@ -230,11 +234,15 @@ class BaseDetector(
         # Training cannot use the tensors that torch.inference_mode makes.
         with at_work(), torch.inference_mode(False), fitted_in_one_step(self) as work:
             # Callbacks are told of this detector, on which scikit-learn set them up.
-            work._fit(X, y, lambda n_records: FitTasks(self, n_records, X, y))
+            work._fit(
+                X, y, sample_weight, lambda n_records: FitTasks(self, n_records, X, y)
+            )
         return self
 
-    def _fit(self, X: Any, y: Any, begin: Callable[[int], FitTasks]) -> None:
-        plan = self._plan(X, y)
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, begin: Callable[[int], FitTasks]
+    ) -> None:
+        plan = self._plan(X, y, sample_weight)
         training = plan.training
         tasks = begin(training.n_records)
         with at_most_threads(
@@ -258,28 +266,18 @@ class BaseDetector(
             self._warn_of_collapse(plan.reference)
         tasks.fit_ends(lambda: fitted)
 
-    def _plan(self, X: Any, y: Any) -> FitPlan:
+    def _plan(self, X: Any, y: Any, sample_weight: Any) -> FitPlan:
         """Validate and split the rows, and make the untrained model."""
         is_warm = self.warm_start and hasattr(self, "model_")
         first_shape = self._row_shape() if is_warm else None
         device = resolve_device(self.device)
         values, y = check_rows(self, X, reset=True), as_numpy(y)
         normal = normal_rows(y, len(values))
+        weights = check_weights(sample_weight, values)
+        if weights is not None:
+            normal = normal[weights[normal] > 0]
         self._check_fit(first_shape, len(normal))
-        parts = split(
-            normal,
-            self._row_shape(),
-            self.validation_fraction,
-            self.random_state,
-            device,
-        )
-        rows = Rows(values, self.image_shape_, device, parts.kept)
-        share = share_of_support(self, is_labelled(y))
-        if share != 1:
-            held_out = rows.others(parts.held_out)
-            shrinkage = resolve_shrinkage("auto", self._row_shape())
-            parts = supported(parts, rows, held_out, share, shrinkage)
-            rows = Rows(values, self.image_shape_, device, parts.kept)
+        parts, rows = rows_of_fit(self, values, normal, weights, is_labelled(y), device)
         support = np.zeros(len(values), bool)
         support[parts.kept] = support[parts.held_out] = True
         support = like(X, support)
@@ -291,11 +289,13 @@ class BaseDetector(
             continue_from(self.model_, model)
         calibrates = self.contamination == "auto"
         n_needed = rows_to_hold_out(FEWEST_SCORES, self.validation_fraction)
-        sizes = len(parts.held_out), len(normal), n_needed
+        sizes = len(np.unique(parts.held_out)), len(normal), n_needed
         warn_of_few_rows(self.contamination, *sizes, "rows")
         return FitPlan(
             values=values,
-            calibration_rows=np.sort(parts.held_out) if calibrates else normal,
+            calibration_rows=(
+                np.sort(parts.held_out) if calibrates else repeated(normal, weights)
+            ),
             support=support,
             reference=reference,
             stored=rows.some(STORED_ROWS, stream) if model.n_neighbors else None,
@@ -381,7 +381,8 @@ class BaseDetector(
             *records_after(plan.earlier_records, history),
         ]
         fitted.n_iter_ = int(fitted.history_[-1]["n_iter"]) if fitted.history_ else 0
-        scores = fitted._scores(plan.values, plan.calibration_rows)
+        rows, number = np.unique(plan.calibration_rows, return_counts=True)
+        scores = fitted._scores(plan.values, rows).repeat(number)
         fitted.offset_ = threshold(scores, self.contamination)
         return vars(fitted)
 

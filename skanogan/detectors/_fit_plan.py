@@ -1,15 +1,20 @@
-"""What a fit decides before it trains."""
+"""What a fit decides before it trains, and the choice of its rows."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from skanogan._data.support import SHARE
+from skanogan._data.row_weights import weighted
+from skanogan._data.rows import Rows
+from skanogan._data.split import Split, split
+from skanogan._data.support import SHARE, supported
 from skanogan._training.run import TrainingPlan
+from skanogan.detectors._network_parameters import resolve_shrinkage
 
-__all__ = ["FitPlan", "share_of_support"]
+__all__ = ["FitPlan", "rows_of_fit", "share_of_support"]
 
 
 @dataclass(frozen=True)
@@ -55,3 +60,27 @@ def share_of_support(detector: Any, has_labels: bool) -> float | str:
     if detector.contamination != "auto":
         return min(SHARE, 1 - float(detector.contamination))
     return "auto" if detector.image_shape_ is None else 1.0
+
+
+def rows_of_fit(
+    detector: Any,
+    values: np.ndarray,
+    normal: np.ndarray,
+    weights: np.ndarray | None,
+    has_labels: bool,
+    device: torch.device,
+) -> tuple[Split, Rows]:
+    """Split the normal rows, repeat them by their weights, and leave out far ones.
+
+    Returns the parts, and the rows to train on.
+    """
+    image_shape, row_shape = detector.image_shape_, detector._row_shape()
+    fraction, random_state = detector.validation_fraction, detector.random_state
+    parts = weighted(split(normal, row_shape, fraction, random_state, device), weights)
+    rows = Rows(values, image_shape, device, parts.kept)
+    share = share_of_support(detector, has_labels)
+    if share == 1:
+        return parts, rows
+    shrinkage = resolve_shrinkage("auto", row_shape)
+    parts = supported(parts, rows, rows.others(parts.held_out), share, shrinkage)
+    return parts, Rows(values, image_shape, device, parts.kept)

@@ -76,20 +76,22 @@ class ThresholdMixin(DocumentedMixin, OutlierMixin):
         check_library(self, X, "predict")
         return self._labels(self.decision_function(X))
 
-    def fit_predict(self, X: Any, y: Any = None) -> np.ndarray:
+    def fit_predict(self, X: Any, y: Any = None, **fit_params: Any) -> np.ndarray:
         """Fit the detector and label the same rows.
 
         Parameters
         ----------
         X, y : array-like
             As in `fit`.
+        **fit_params : dict
+            Other arguments of `fit`.
 
         Returns
         -------
         labels : ndarray of shape (n_samples,), int
             1 or -1.
         """
-        return self.fit(X, y).predict(X)
+        return self.fit(X, y, **fit_params).predict(X)
 
     def _decisions(self, scores: np.ndarray) -> np.ndarray:
         return scores - self.offset_

@@ -161,7 +161,7 @@ class WholeImageDetector(ThresholdMixin, MetaEstimatorMixin, BaseEstimator):
         )
         self.offset_ = threshold(scores, self.contamination)
 
-    def fit_predict(
+    def fit_predict(  # type: ignore[override]  # `fit` has no other arguments
         self, images: Any, y: Any = None, *, masks: Masks = None
     ) -> np.ndarray:
         """Fit the detector and label the same images.

@@ -1,0 +1,56 @@
+"""Weights of rows, as the number of times that each row is used."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from skanogan._data.array_api import as_numpy
+from skanogan._data.split import Split
+from skanogan._runtime.compatibility import _check_sample_weight
+
+__all__ = ["check_weights", "repeated", "weighted"]
+
+MOST_COPIES = 10
+"""Weights make at most so many times as many rows. Only their positions are stored."""
+
+
+def check_weights(sample_weight: Any, values: np.ndarray) -> "np.ndarray | None":
+    """Return weights in float64, (n,), or None if there are none.
+
+    ValueError is raised for weights that are negative or not finite, for another number
+    of weights than rows, and if all are zero.
+    """
+    if sample_weight is None:
+        return None
+    given = as_numpy(sample_weight)
+    weights: np.ndarray = _check_sample_weight(
+        given, values, dtype=np.float64, ensure_non_negative=True
+    )
+    return weights
+
+
+def repeated(rows: np.ndarray, weights: "np.ndarray | None") -> np.ndarray:
+    """Repeat positions of rows in proportion to their weights.
+
+    The lightest row occurs once, unless that makes more than `MOST_COPIES` times as
+    many rows. Each number is then rounded down or up, so that the sums are right, and
+    the lightest rows may be left out. Equal weights change nothing.
+    """
+    if weights is None:
+        return rows
+    of_rows = weights[rows]
+    of_rows = of_rows / of_rows.max()
+    # Rounding may make 1.0000000000000002 of a whole number.
+    size = min(round(of_rows.sum() / of_rows.min()), MOST_COPIES * len(rows))
+    ends = np.floor(np.cumsum(of_rows) * (size / of_rows.sum()) + 0.5).astype(int)
+    return np.repeat(rows, np.diff(ends, prepend=0))
+
+
+def weighted(parts: Split, weights: "np.ndarray | None") -> Split:
+    """Repeat the rows of a split. No row is then both trained on and held out."""
+    return replace(
+        parts,
+        kept=repeated(parts.kept, weights),
+        held_out=repeated(parts.held_out, weights),
+    )
