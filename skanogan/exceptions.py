@@ -23,6 +23,7 @@ __all__ = [
     "ModelVersionWarning",
     "ParameterWarning",
     "RangeWarning",
+    "SupportWarning",
 ]
 
 
@@ -119,6 +120,16 @@ class CalibrationWarning(UserWarning):
     Cause: fewer than 19 held-out rows for ``contamination="auto"``, whose rate of false
     alarms may then be far from 5 %, or less than one row for a float. Cure: pass more
     normal rows, or set `contamination` to another value. Guide: :doc:`/thresholds`.
+    """
+
+
+class SupportWarning(UserWarning):
+    """Many rows of `fit` lie far from nearly all others.
+
+    Cause: the rows are unlabelled and hold anomalies, or normal rows of a rare kind are
+    far from the others. Cure: if all rows are normal, set ``support_fraction=1`` or
+    pass a `y` of ones. If not, set `support_fraction` or `contamination`. Guide:
+    :doc:`/unlabelled`.
     """
 
 

@@ -26,3 +26,9 @@ def test_every_class_of_the_module_is_exported():
         if isinstance(each, type) and each.__module__ == exceptions.__name__
     }
     assert own == set(exceptions.__all__)
+
+
+@pytest.mark.parametrize("name", exceptions.__all__)
+def test_the_reference_lists_every_class(name):
+    lines = (DOCS / "api.rst").read_text(encoding="utf-8").splitlines()
+    assert f"   skanogan.exceptions.{name}" in lines

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from skanogan._data.rows import Rows
 from skanogan._data.split import Split
 from skanogan._runtime.threads import at_most_threads
+from skanogan._runtime.user_warnings import warn
+from skanogan.exceptions import SupportWarning
 from skanogan.nn import WhitenedMetric, build, mlp_discriminator
 
 __all__ = ["SHARE", "supported"]
@@ -51,6 +53,13 @@ FEWEST = 100
 """With fewer rows, "auto" leaves none out: in 256 features each of them is far from the
 others. Of 33 and 53 normal rows it would leave out a quarter."""
 
+FEW = 0.075
+"""Largest share of the rows that "auto" leaves out. A larger part is a kind of rows of
+its own. Of the normal rows of 22 tables, at most .065 were left out."""
+
+TOLD = 0.01
+"""If a larger share of the rows is far, a warning says so."""
+
 SIDE = 16
 """Images are averaged to at most so many pixels a side."""
 
@@ -64,9 +73,9 @@ def supported(
     """Leave out rows that are probably anomalies.
 
     `rows` and `held_out` are those of `parts`. `fraction` is the share of the rows to
-    train on; "auto" takes all rows that are near. Held-out rows stay if they are near,
-    whatever the share, because the threshold is one for all normal rows. `shrinkage` is
-    that of the metric.
+    train on; "auto" takes all rows that are near, or all rows if more than `FEW` of
+    them are far. Held-out rows stay if they are near, whatever the share, because the
+    threshold is one for all normal rows. `shrinkage` is that of the metric.
     """
     if len(rows) < (FEWEST if fraction == "auto" else 2):
         return parts
@@ -76,7 +85,10 @@ def supported(
         of_rows, of_held_out = distance.of(rows), distance.of(held_out)
     of_rows[distance.sample] = distance.of_sample
     near = of_rows <= distance.limit
-    if fraction != "auto":
+    if fraction == "auto":
+        if _too_many_are_far(int((~near).sum()), len(near)):
+            return parts
+    else:
         least = _least(of_rows, _count(share, len(rows)))
         near = torch.zeros_like(near).index_fill(0, least, True)
     near_others = of_held_out <= distance.limit
@@ -86,6 +98,24 @@ def supported(
         kept=parts.kept[near.numpy()],
         held_out=parts.held_out[near_others.numpy()],
     )
+
+
+def _too_many_are_far(n_far: int, n: int) -> bool:
+    """Whether the far rows are too many to be left out. Warn if they are not few."""
+    too_many = n_far > FEW * n
+    if n_far > TOLD * n:
+        effect = (
+            "They are too many for errors and are learned as normal. If they are "
+            "anomalies, set support_fraction=0.75."
+            if too_many
+            else "They are left out, and such rows will be called anomalies."
+        )
+        warn(
+            f"{n_far} of {n} training rows are far from nearly all others. {effect} If "
+            "they are normal, set support_fraction=1 or pass y=np.ones(len(X)).",
+            SupportWarning,
+        )
+    return too_many
 
 
 class _Distance:

@@ -155,7 +155,8 @@ class OCGANDetector(BaseDetector):
         together, so that anomalies among unlabelled rows are left out. "auto" is 1 with
         labels `y`. Without labels it is at most 0.75 and at most 1 - contamination if
         contamination is a float; otherwise only rows of tables that lie far from nearly
-        all others are left out. The guide to unlabelled rows has figures.
+        all others are left out, if they are at most 7.5 % of the rows. The guide to
+        unlabelled rows has figures.
     validation_fraction : float or "auto", default="auto"
         Share of the normal rows held out to select the state that is kept and to
         calibrate the threshold. "auto" is a tenth, or up to a quarter where a tenth is

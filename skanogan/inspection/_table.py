@@ -142,9 +142,11 @@ def distances(cells: np.ndarray, others: np.ndarray, is_number: bool) -> np.ndar
     others : ndarray of shape (m,)
         The same.
     is_number : bool
-        Numbers differ by the share of `others` that lies between them, so that neither
-        the unit nor an extreme value matters. Other values differ by 0 or 1. So do a
-        missing value and a known one.
+        Numbers differ by the share of `others` that lies between them, or by their
+        difference as a share of the range of the middle 90 % of `others`, whichever is
+        larger, and at most by 1. The first makes units and extreme values irrelevant,
+        the second sees gaps. Other values differ by 0 or 1. So do a missing value and
+        a known one.
 
     Returns
     -------
@@ -153,14 +155,17 @@ def distances(cells: np.ndarray, others: np.ndarray, is_number: bool) -> np.ndar
     """
     if is_number:
         known = np.sort(others[~np.isnan(others)])
-        # The middle of equal values.
-        cells, others = (
+        ranks, of_others = (
+            # The middle of equal values.
             (np.searchsorted(known, x) + np.searchsorted(known, x, "right"))
             / (2 * max(len(known), 1))
-            + np.where(np.isnan(x), np.nan, 0)
             for x in (cells, others)
         )
-        found = np.abs(cells[:, None] - others)
+        found = np.abs(ranks[:, None] - of_others)
+        low, high = np.quantile(known, [0.05, 0.95]) if len(known) else (0.0, 0.0)
+        if low < high:
+            gaps = np.abs(cells[:, None] - others) / (high - low)
+            found = np.maximum(found, np.minimum(gaps, 1))
     else:
         found = (cells[:, None] != others).astype(float)
     one, other = np.isnan(cells)[:, None], np.isnan(others)

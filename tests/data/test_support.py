@@ -1,3 +1,6 @@
+import re
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +11,7 @@ from skanogan import AnoGANDetector, OCGANDetector
 from skanogan._data import support
 from skanogan._data.rows import Rows
 from skanogan._data.split import split
+from skanogan.exceptions import SupportWarning
 from skanogan.utils.discovery import all_detectors
 
 CPU = torch.device("cpu")
@@ -68,6 +72,41 @@ def test_auto_leaves_out_a_cluster_and_hardly_any_normal_row():
     assert not is_anomaly[held_out].any()
     normal, _, parts = supported(X[~is_anomaly], "auto")
     assert len(normal) >= 0.97 * len(parts.kept)
+
+
+def test_auto_learns_a_cluster_of_a_tenth_as_a_kind_of_normal_rows():
+    # Regression: a tenth of the rows of a log were machines of another kind. All of
+    # them were left out and called anomalies, in silence.
+    rng = np.random.RandomState(0)
+    X = np.r_[rng.normal(size=(360, 6)), 4.5 + 0.3 * rng.normal(size=(40, 6))]
+    with pytest.warns(SupportWarning, match="too many for errors and are learned as"):
+        kept, held_out, parts = supported(X, "auto")
+    assert np.array_equal(kept, parts.kept)
+    assert np.array_equal(held_out, parts.held_out)
+
+
+@pytest.mark.parametrize(("n_far", "warns"), [(3, False), (10, True)])
+def test_a_warning_counts_the_rows_that_are_left_out(n_far, warns):
+    rng = np.random.RandomState(0)
+    X = np.r_[rng.uniform(size=(390, 4)), 40 + rng.uniform(size=(n_far, 4))]
+    with warnings.catch_warnings(record=True) as remarks:
+        warnings.simplefilter("always")
+        kept, _, parts = supported(X, "auto")
+    n_left_out = len(parts.kept) - len(kept)
+    assert n_left_out == (parts.kept >= 390).sum() > 0
+    expected = f"^{n_left_out} of {len(parts.kept)} training rows are far from"
+    found = [r for r in remarks if re.match(expected, str(r.message))]
+    assert len(found) == len(remarks) == warns
+
+
+def test_rows_that_are_said_to_be_normal_cause_no_warning():
+    rng = np.random.RandomState(0)
+    X = np.r_[rng.normal(size=(360, 6)), 4.5 + 0.3 * rng.normal(size=(40, 6))]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", SupportWarning)
+        for share, y in ((1, None), ("auto", np.ones(400))):
+            detector = cheap(OCGANDetector, support_fraction=share).fit(X, y)
+            assert detector.support_.all()
 
 
 def test_auto_leaves_out_no_row_of_few():
