@@ -258,7 +258,7 @@ def main(argv: list[str]) -> int:
             [*np.ravel(shares), np.nan, np.nan, np.nan, np.nan]
         )
         for name, make in DETECTORS.items():
-            pipe = make_pipe(make(random_state=seed)).fit(log)
+            pipe = make_pipe(make(random_state=seed)).fit(log, np.ones(len(log)))
             row, begun = [], time.perf_counter()
             reasons = [explain(pipe, r, log) for r, _ in cases]
             seconds = (time.perf_counter() - begun) / len(cases)
