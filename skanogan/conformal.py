@@ -13,7 +13,7 @@ from sklearn.utils import check_random_state, indexable
 from sklearn.utils.validation import check_is_fitted
 
 from skanogan._data.kinds import refuse_kinds, without_gradients
-from skanogan._data.labels import normal_rows
+from skanogan._data.labels import is_labelled, normal_rows
 from skanogan._data.split import hold_out
 from skanogan._persistence.registry import register_detector
 from skanogan._persistence.saving import SaveMixin
@@ -175,7 +175,9 @@ class ConformalDetector(AroundDetector, ThresholdMixin, SaveMixin, BaseEstimator
             )
         estimator = clone(self.estimator)
         if len(learned):
-            estimator.fit(_safe_indexing(X, learned), None)
+            # As in NoveltyClassifier: rows with labels are known to be normal.
+            known = np.ones(len(learned), np.int64) if is_labelled(y) else None
+            estimator.fit(_safe_indexing(X, learned), known)
         scores = np.sort(scores_of(estimator, _safe_indexing(X, held_out)))
         self.estimator_ = estimator
         self.calibration_scores_ = scores

@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+from cheap import cheap
 from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.datasets import load_breast_cancer
 from sklearn.ensemble import IsolationForest
@@ -366,3 +367,14 @@ def test_a_calibration_size_that_leaves_no_row_is_refused_by_name(size):
         ValueError, match=rf"calibration_size={size} of n_samples=60 normal"
     ):
         detector.fit(X)
+
+
+def test_the_detector_is_told_that_labelled_rows_are_normal():
+    # A twentieth of the rows is of another kind. Without labels it could be anomalous.
+    rng = np.random.RandomState(0)
+    X = np.r_[rng.normal(size=(360, 4)), 9 + 0.3 * rng.normal(size=(20, 4))]
+    labelled = ConformalDetector(cheap(AnoGANDetector), random_state=0)
+    unlabelled = clone(labelled).fit(X)
+    labelled.fit(X, np.ones(len(X)))
+    assert labelled.estimator_.support_.all()
+    assert not unlabelled.estimator_.support_.all()
