@@ -43,7 +43,7 @@ examples: $(STAMP)
 # The site, with the examples run; warnings are errors, and nothing is downloaded. Then
 # Chromium or Chrome, if there is one, looks at every page.
 docs: $(VENV)/.installed-docs
-	$(TEST_THREADS) $(BIN)/python -m sphinx -W -n --keep-going -b html $(ARGS) \
+	$(TEST_THREADS) $(BIN)/python -m sphinx -W -n --keep-going -j auto -b html $(ARGS) \
 	  docs docs/_build/html
 	$(BIN)/python docs/browser_check.py docs/_build/html
 

@@ -21,11 +21,19 @@
   };
 
   // Colours are [red, green, blue] from 0 to 1.
-  const over = (colour, back) => {
+  const parsed = new Map(); // a page has thousands of elements, and ten colours
+  const parse = (colour) => {
     const parts = colour.match(/-?[\d.]+(e-?\d+)?/g).map(Number);
     const unit = colour.startsWith("color(") ? 1 : 255;
     const alpha = parts.length > 3 ? parts[3] : 1;
-    return back.map((channel, i) => (alpha * parts[i]) / unit + (1 - alpha) * channel);
+    parsed.set(colour, [...parts.slice(0, 3).map((part) => part / unit), alpha]);
+    return parsed.get(colour);
+  };
+  const over = (colour, back) => {
+    const parts = parsed.get(colour) ?? parse(colour);
+    const alpha = parts[3];
+    if (alpha === 0) return back;
+    return back.map((channel, i) => alpha * parts[i] + (1 - alpha) * channel);
   };
   const lightness = (colour) => {
     const [red, green, blue] = colour.map(

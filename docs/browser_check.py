@@ -13,16 +13,21 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
-__all__ = ["Browser", "faults_of_page", "find_browser"]
+__all__ = ["Browser", "faults_of_page", "faults_of_pages", "find_browser"]
 
 WIDTHS = (390, 1280, 1600)
 """Pixels: a phone, a laptop, a desktop."""
 
 THEMES = ("light", "dark")
+
+N_BROWSERS = min(os.cpu_count() or 1, 4)
+"""Browsers that look at pages at once. A browser draws a page on one core."""
 
 MOST_FAULTS = 5
 """Faults to print for a page. One cause has many: a box, and all that is in it."""
@@ -179,6 +184,26 @@ def faults_of_page(browser: Browser, page: Path) -> dict[str, list[str]]:
     return found
 
 
+def faults_of_pages(
+    program: str, pages: Sequence[Path], n_browsers: int = N_BROWSERS
+) -> list[dict[str, list[str]]]:
+    """Find what is wrong with each page, in several browsers at once."""
+    with contextlib.ExitStack() as stack:
+        idle: SimpleQueue[Browser] = SimpleQueue()
+        for _ in range(n_browsers):
+            idle.put(stack.enter_context(running(program)))
+
+        def look(page: Path) -> dict[str, list[str]]:
+            browser = idle.get()
+            try:
+                return faults_of_page(browser, page)
+            finally:
+                idle.put(browser)
+
+        with ThreadPoolExecutor(n_browsers) as threads:
+            return list(threads.map(look, pages))
+
+
 def main() -> int:
     """Check the pages in a folder; return 1 if one of them has a fault."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -193,15 +218,13 @@ def main() -> int:
         print(f"There are no pages in {folder}.")
         return 1
     n_faults = 0
-    with running(program) as browser:
-        for page in pages:
-            name = page.relative_to(folder)
-            found = faults_of_page(browser, page)
-            n_faults += len(found)
-            for fault, windows in list(found.items())[:MOST_FAULTS]:
-                print(f"{name} ({', '.join(windows)}): {fault}")
-            if len(found) > MOST_FAULTS:
-                print(f"{name}: and {len(found) - MOST_FAULTS} more")
+    for page, found in zip(pages, faults_of_pages(program, pages), strict=True):
+        name = page.relative_to(folder)
+        n_faults += len(found)
+        for fault, windows in list(found.items())[:MOST_FAULTS]:
+            print(f"{name} ({', '.join(windows)}): {fault}")
+        if len(found) > MOST_FAULTS:
+            print(f"{name}: and {len(found) - MOST_FAULTS} more")
     print(
         f"{len(pages)} pages in {len(WIDTHS)} widths, light and dark: {n_faults} faults"
     )

@@ -73,7 +73,7 @@ sphinx_gallery_conf = {
     "ignore_repr_types": "matplotlib|Display",
     "image_srcset": ["2x"],  # sharp on phones
     "show_memory": False,
-    "parallel": 2,  # 3 min 26 s for the site, and 5 min 10 s one by one
+    "parallel": 2,  # two examples at a time take two thirds of the time
     "show_signature": False,
     "write_computation_times": False,
     "min_reported_time": 1,

@@ -16,6 +16,7 @@ variable ``SKANOGAN_MNIST``.
 # The test images are all ten digits, and noise (random pixels).
 import os
 import sys
+import tempfile
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -88,8 +89,9 @@ def report(detector, normal):
 # range of the pixels.
 #
 # The figure shows a zero, a one, a six and noise. A usual zero reaches half of the
-# scale of the maps.
-settings = {"max_iter": max_iter, "random_state": 0}
+# scale of the maps. With ``memory=``, the two detectors of this page share a training.
+memory = tempfile.TemporaryDirectory()
+settings = {"max_iter": max_iter, "memory": memory.name, "random_state": 0}
 search = AnoGANDetector(anomaly_score="residual", n_steps=n_steps, **settings)
 search.fit(train[digit == 0])
 report(search, "0")
@@ -142,4 +144,5 @@ search.fit(train[digit == 1])
 report(search, "1")
 detector.fit(train[digit == 1])
 report(detector, "1")
+memory.cleanup()
 plt.show()

@@ -10,7 +10,8 @@ page compares the reconstructions, times and AUROC of the three on one class of 
 
 # %%
 # Handwritten nines are normal. We train on half of them, and test on thirty other nines
-# and thirty other digits.
+# and thirty other digits. With ``memory=``, the first two detectors share a training.
+import tempfile
 import time
 
 import matplotlib.pyplot as plt
@@ -26,10 +27,12 @@ others = digits.images[digits.target != 9][:30]
 train, X_test = nines[::2], np.concatenate([nines[1::2][:30], others])
 y_test = np.repeat([1, -1], 30)
 
+memory = tempfile.TemporaryDirectory()
 shared = {
     "n_estimators": 1,
     "max_iter": 300,
     "learning_rate": 1e-3,
+    "memory": memory.name,
     "random_state": 0,
 }
 published = {"anomaly_score": "anogan", "n_candidates": 1, "n_steps": 200}
@@ -63,4 +66,5 @@ for axes_row, (name, images) in zip(axes, found.items(), strict=True):
         ax.set(xticks=[], yticks=[])
 for ax, title in zip(axes[0], ["normal"] * 3 + ["anomaly"] * 3, strict=True):
     ax.set_title(title, size=10)
+memory.cleanup()
 plt.show()

@@ -94,7 +94,7 @@ right.set(
     xticks=[0, 0.5, 1],
     yticks=[0, 0.5, 1],
 )
-right.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=3)
+figure.legend(loc="outside lower right", ncols=3)
 for ax in (left, right):
     ax.set(xlabel="share of the prior below $z_1$", ylabel="share below $z_2$")
 

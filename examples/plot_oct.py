@@ -130,11 +130,11 @@ PATCH, STRIDE = (32, 16), (32, 16)
 memory = tempfile.TemporaryDirectory()
 shared = {"memory": memory.name, "random_state": 0}
 gan = {"max_iter": 2000, **shared}
-n_steps, encoder_max_iter = 50, 2000
+n_steps, encoder_max_iter, patches_per_image = 50, 2000, 64
 if not on_real_scans:  # few updates of small networks keep this page quick
     shared |= {"n_filters": 16, "batch_size": 32}
     gan = {"max_iter": 200, "learning_rate": 1e-3, "latent_dim": 8, **shared}
-    n_steps, encoder_max_iter = 5, 100
+    n_steps, encoder_max_iter, patches_per_image = 5, 100, 32
 
 
 def anogan(score, n_steps=n_steps):
@@ -169,7 +169,7 @@ by_scan = {
         detector,
         patch_size=PATCH,
         stride=STRIDE,
-        patches_per_image=64,
+        patches_per_image=patches_per_image,
         pooling="mean",
         random_state=0,
     ).fit(train)

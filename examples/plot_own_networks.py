@@ -60,29 +60,29 @@ def down(n_in, n_out):
 
 
 generator = nn.Sequential(
-    nn.Linear(LATENT_DIM, 64 * 8),
-    nn.Unflatten(1, (64, 8)),
-    nn.BatchNorm1d(64),
-    nn.ReLU(),
-    up(64, 32),
+    nn.Linear(LATENT_DIM, 32 * 8),
+    nn.Unflatten(1, (32, 8)),
     nn.BatchNorm1d(32),
     nn.ReLU(),
     up(32, 16),
     nn.BatchNorm1d(16),
     nn.ReLU(),
-    up(16, 1),
+    up(16, 8),
+    nn.BatchNorm1d(8),
+    nn.ReLU(),
+    up(8, 1),
     nn.Flatten(),
 )
 discriminator = nn.Sequential(
     nn.Unflatten(1, (1, 64)),
-    down(1, 16),
+    down(1, 8),
+    nn.LeakyReLU(0.2),
+    down(8, 16),
     nn.LeakyReLU(0.2),
     down(16, 32),
     nn.LeakyReLU(0.2),
-    down(32, 64),
-    nn.LeakyReLU(0.2),
     nn.Flatten(),
-    nn.Linear(64 * 8, 1),
+    nn.Linear(32 * 8, 1),
 )
 
 # %%

@@ -36,7 +36,7 @@ print(f"AUROC:                  {roc_auc_score(is_normal, scores):.3f}")
 # known only roughly; `skanogan.conformal` gives a guaranteed rate. The score is minus
 # the logarithm of a squared distance to the closest normal image, in deviations from
 # the mean of held-out zeros.
-bins = np.linspace(-4, 24, 45)
+bins = np.linspace(-4, 10, 45)
 figure, axes = plt.subplots(figsize=(7, 3), layout="constrained")
 axes.hist(-detector.score_samples(others), bins, color="#a8320b", label="other digits")
 axes.hist(-detector.score_samples(new_zeros), bins, color="#8fb8e0", label="zeros")

@@ -34,10 +34,12 @@ def check():
 
 
 @pytest.fixture(scope="module")
-def browser(check):
-    program = check.find_browser()
-    if program is None:
-        pytest.skip("needs Chromium or Chrome")
+def program(check):
+    return check.find_browser() or pytest.skip("needs Chromium or Chrome")
+
+
+@pytest.fixture(scope="module")
+def browser(check, program):
     with check.running(program) as browser:
         yield browser
 
@@ -66,6 +68,19 @@ def test_a_fault_is_listed_with_the_windows_that_show_it(faults):
     found = faults(WRONG["over the edge"])
     wide = next(fault for fault in found if fault.startswith("over the edge"))
     assert found[wide] == ["390 light", "390 dark"]
+
+
+def test_browsers_that_share_the_pages_list_the_faults_of_each(
+    check, program, tmp_path
+):
+    bodies = [*WRONG.values(), RIGHT, WRONG["cut"]]
+    pages = [tmp_path / f"{number}.html" for number in range(len(bodies))]
+    for page, body in zip(pages, bodies, strict=True):
+        page.write_text(PAGE.format(body))
+    found = check.faults_of_pages(program, pages, n_browsers=2)
+    for fault, faults in zip(WRONG, found, strict=False):
+        assert any(each.startswith(fault) for each in faults)
+    assert [len(faults) for faults in found[-2:]] == [0, 1]
 
 
 def test_a_page_that_scrolls_sideways_as_a_whole_is_wrong(faults):

@@ -81,15 +81,24 @@ def test_the_cases_end_early_or_mine_as_their_names_say(name, blob, monkeypatch)
     assert detector.history_[-1].get("mining", 0.0) == float(mines)
 
 
+@pytest.fixture(scope="module")
+def uninterrupted():
+    """The fitted detectors of the next test, by their names."""
+    return {}
+
+
 @pytest.mark.filterwarnings("ignore:The discriminator has won")
 @pytest.mark.parametrize("share", [0.02, 0.48, 0.52, 0.98])
 @pytest.mark.parametrize("name", DETECTORS)
 def test_a_resumed_fit_ends_as_an_uninterrupted_fit(
-    name, share, blob, tmp_path, interrupt_after, monkeypatch
+    name, share, blob, tmp_path, interrupt_after, monkeypatch, uninterrupted
 ):
     mine_from(monkeypatch, update=15)
     detector_class, parameters = DETECTORS[name]
-    whole = cheap(detector_class, **BUDGET, **parameters).fit(blob)
+    if name not in uninterrupted:
+        fresh = cheap(detector_class, **BUDGET, **parameters)
+        uninterrupted[name] = fresh.fit(blob)
+    whole = uninterrupted[name]
     after = round(share * whole.n_iter_)
     records = [0, *(record["n_iter"] for record in whole.history_)]
     written = max(n_iter for n_iter in records if n_iter <= after)
