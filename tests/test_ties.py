@@ -38,6 +38,7 @@ TABLES = {
     "counts": np.random.RandomState(1).poisson(1.0, (6, 3)),
     "one column": np.arange(6.0)[:, None] / 7,
     "measured": np.random.RandomState(1).normal(size=(6, 9)),
+    "more columns than units": np.random.RandomState(1).normal(size=(6, 35)),
 }
 
 PICTURES = np.random.RandomState(3).randint(0, 256, (6, 16, 16)).astype("u1")
