@@ -2,6 +2,7 @@
 
 import pickle
 
+import joblib
 import numpy as np
 import pytest
 import torch
@@ -13,6 +14,7 @@ from torch import nn
 
 from skanogan import AnoGANDetector
 from skanogan.baselines import MahalanobisDistance
+from skanogan.conformal import ConformalDetector
 from skanogan.exceptions import ImageFileWarning
 from skanogan.features import NetworkFeatures
 from skanogan.image import PositionDetector
@@ -276,6 +278,18 @@ def test_a_pickle_gives_the_same_scores():
     detector.fit(noise())
     copied, images = pickle.loads(pickle.dumps(detector)), noise(3, seed=2)
     assert np.array_equal(copied.score_samples(images), detector.score_samples(images))
+
+
+def test_a_file_of_a_detector_around_it_is_refused_with_a_remedy(tmp_path):
+    detector = PositionDetector(MahalanobisDistance(), network_features())
+    assert not hasattr(detector, "save")
+    around = ConformalDetector(detector, random_state=0).fit(noise(90))
+    with pytest.raises(TypeError, match=r"PositionDetector has no method save.*joblib"):
+        around.save(tmp_path / "file")
+    joblib.dump(around, tmp_path / "file")
+    images = noise(3, seed=2)
+    found = joblib.load(tmp_path / "file").p_values(images)
+    assert np.array_equal(found, around.p_values(images))
 
 
 def test_a_clone_has_the_same_parameters():
