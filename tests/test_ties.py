@@ -90,6 +90,7 @@ each_method = pytest.mark.parametrize(
         ("counts", {"contamination": 0.2, "n_estimators": 3}),
         ("one column", {"n_steps": 3, "n_neighbors": 0, "random_state": 1}),
         ("measured", {"scoring_dtype": "float32", "hidden_layer_sizes": (15, 7)}),
+        ("more columns than units", {}),
     ],
 )
 @each_method
