@@ -17,7 +17,7 @@ from skanogan.baselines import MahalanobisDistance
 from skanogan.conformal import ConformalDetector
 from skanogan.exceptions import ImageFileWarning
 from skanogan.features import NetworkFeatures
-from skanogan.image import PositionDetector
+from skanogan.image import PositionDetector, _position_detector
 from skanogan.metrics import outlier_roc_auc_scorer
 
 pytestmark = pytest.mark.filterwarnings(
@@ -271,6 +271,21 @@ def test_features_of_a_network_are_taken():
     detector = PositionDetector(MahalanobisDistance(), network_features())
     detector.fit(noise(100))
     assert detector.decision_function([spotted(9.0)]) < 0
+
+
+def test_large_images_are_held_few_at_a_time(monkeypatch):
+    lengths = []
+
+    class Counted(Means):
+        def transform(self, X):
+            lengths.append(len(X))
+            return super().transform(X)
+
+    monkeypatch.setattr(_position_detector, "BATCH_PIXELS", 3 * 16 * 20)
+    detector = PositionDetector(FirstColumn(), Counted(), contamination=0.1)
+    detector.fit(noise(7))
+    detector.score_samples(noise(4))
+    assert max(lengths) == 3
 
 
 def test_a_pickle_gives_the_same_scores():
