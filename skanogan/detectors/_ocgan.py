@@ -86,7 +86,8 @@ class OCGANDetector(BaseDetector):
         paper's three layers fit, or "mlp". "convolutional" takes 8 x 8 pixels or more.
     hidden_layer_sizes : tuple of int, default=(256, 256)
         Hidden layers of the MLP encoder, which the decoder mirrors. Those of the visual
-        discriminator and the classifier have a quarter of each size.
+        discriminator and the classifier have a quarter of each size. If a table has
+        more columns than the layers have units, the columns are features too.
     n_filters : int, default=16
         Channels of the first convolution of encoder and classifier (64 in the paper),
         doubled with each halving. The visual discriminator has 12, as in the paper.

@@ -34,6 +34,9 @@ FINENESS = 4
 BATCH = 16
 """Images whose features are held at once."""
 
+BATCH_PIXELS = 2**22
+"""Most pixels of images that are held at once: four of 1,024 x 1,024."""
+
 
 class PositionDetector(WholeImageDetector):
     """A detector of images, around a detector of the features of their positions.
@@ -343,7 +346,8 @@ class PositionDetector(WholeImageDetector):
         for i in which:
             image = read_image(images[i], f"images[{i}]", reader)
             check_channels(image, self._n_channels, f"images[{i}]")
-            if batch and (len(batch) == BATCH or image.shape != shape):
+            is_full = len(batch) * image.shape[0] * image.shape[1] >= BATCH_PIXELS
+            if batch and (is_full or len(batch) == BATCH or image.shape != shape):
                 yield from self._with_insides(batch, masks, reader)
                 batch = []
             batch.append((i, image))

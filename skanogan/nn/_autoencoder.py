@@ -10,7 +10,12 @@ from functools import partial
 from torch import Tensor, nn
 
 from skanogan.nn._layers import dense_blocks, doubling, halving_blocks, leaky, to_rows
-from skanogan.nn._networks import Discriminator, Stack, StackDiscriminator
+from skanogan.nn._networks import (
+    Discriminator,
+    Stack,
+    StackDiscriminator,
+    features_for_rows,
+)
 
 __all__ = [
     "NORMALIZATIONS",
@@ -99,7 +104,8 @@ def mlp_encoder(
         From (n, d) or (n, C, H, W) to (n, latent_dim).
     """
     blocks, width = dense_blocks(row_shape, hidden_layer_sizes, normalization)
-    return Encoder(blocks, nn.Linear(width, latent_dim), "all", bounded)
+    features_from = features_for_rows(row_shape, hidden_layer_sizes)
+    return Encoder(blocks, nn.Linear(width, latent_dim), features_from, bounded)
 
 
 def mlp_decoder(

@@ -21,6 +21,7 @@ __all__ = [
     "build",
     "convolutional_discriminator",
     "convolutional_generator",
+    "features_for_rows",
     "frozen",
     "hidden_outputs",
     "mlp_discriminator",
@@ -146,11 +147,10 @@ class Stack(_WithFeatures):
         Hidden blocks, applied one after the other.
     head : torch.nn.Module
         Layer from the last block's output, flattened, to the outputs.
-    features_from : {"last", "all"}, default="last"
+    features_from : {"last", "all", "rows"}, default="last"
         Blocks whose outputs are the features: the last one, as the "intermediate
-        layer" of the AnoGAN paper, or all of them side by side. The networks for tables
-        take all (mean AUROC .869 against .861 with the last one, in a trial on 11
-        ADBench tables); for images most features would come from the first layers.
+        layer" of the AnoGAN paper, all of them side by side, or all beside the rows
+        themselves. For images most features would come from the first layers.
     """
 
     def __init__(
@@ -162,8 +162,9 @@ class Stack(_WithFeatures):
         self.features_from = features_from
 
     def features(self, x: Tensor) -> Tensor:
-        outputs = hidden_outputs(self, x)[-1 if self.features_from == "last" else 0 :]
-        return torch.cat([output.flatten(1) for output in outputs], dim=1)
+        outputs = [x, *hidden_outputs(self, x)]
+        first = {"last": -1, "all": 1, "rows": 0}[self.features_from]
+        return torch.cat([output.flatten(1) for output in outputs[first:]], dim=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply all blocks and the head.
@@ -190,6 +191,20 @@ def hidden_outputs(stack: Stack, x: Tensor) -> list[Tensor]:
         x = block(x)
         outputs.append(x)
     return outputs
+
+
+def features_for_rows(
+    row_shape: tuple[int, ...], hidden_layer_sizes: tuple[int, ...]
+) -> str:
+    """Choose `features_from` of a multilayer perceptron.
+
+    All layers are better than the last one: mean AUROC .869 against .861, in a trial on
+    11 ADBench tables. Fewer units than columns cannot hold a row. On 1,280 features of
+    a network (two classes of CIFAR-10), the rows beside the layers raised the AUROC
+    from .872 to .908, and training then costs nothing.
+    """
+    is_wide = len(row_shape) == 1 and row_shape[0] > sum(hidden_layer_sizes)
+    return "rows" if is_wide else "all"
 
 
 def widest_output(stack: Stack, x: Tensor) -> int:
@@ -270,14 +285,18 @@ def mlp_generator(
 
 
 def mlp_discriminator(
-    row_shape: tuple[int, ...], hidden_layer_sizes: tuple[int, ...]
+    row_shape: tuple[int, ...],
+    hidden_layer_sizes: tuple[int, ...],
+    features_from: str | None = None,
 ) -> Discriminator:
-    """Make a multilayer perceptron with one logit; all hidden layers are features.
+    """Make a multilayer perceptron with one logit.
 
     Parameters
     ----------
     row_shape, hidden_layer_sizes : tuple of int
         Shape (d,) or (H, W, C) of a row, and sizes of the layers with LeakyReLU(0.2).
+    features_from : str, default=None
+        As in `Stack`. None is the choice of `features_for_rows`.
 
     Returns
     -------
@@ -285,7 +304,8 @@ def mlp_discriminator(
         From (n, d) or (n, C, H, W) to (n,).
     """
     blocks, width = dense_blocks(row_shape, hidden_layer_sizes)
-    return StackDiscriminator(blocks, nn.Linear(width, 1), features_from="all")
+    chosen = features_from or features_for_rows(row_shape, hidden_layer_sizes)
+    return StackDiscriminator(blocks, nn.Linear(width, 1), chosen)
 
 
 def _map_sizes(image_shape: tuple[int, ...]) -> list[tuple[int, ...]]:

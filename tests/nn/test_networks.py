@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from skanogan import nn as networks
+from skanogan.nn._networks import hidden_outputs
 
 SIZES = [*itertools.product(range(8, 19), range(8, 19)), (28, 28), (33, 64), (8, 65)]
 
@@ -69,6 +70,19 @@ def test_mlp_networks_take_tables_and_images(row_shape):
     network = networks.mlp_discriminator(row_shape, (7, 8))
     assert network(drawn).shape == (2,)
     assert network.features(drawn).shape == (2, 7 + 8)
+
+
+@pytest.mark.parametrize("row_shape", [(16,), (2, 4, 2)])
+def test_rows_with_more_columns_than_hidden_units_are_features_too(row_shape):
+    x = torch.randn(3, *((16,) if len(row_shape) == 1 else (2, 2, 4)))
+    encoder = networks.mlp_encoder(row_shape, 2, (7, 8), "none")
+    for network in (encoder, networks.mlp_discriminator(row_shape, (7, 8))):
+        hidden = torch.cat(hidden_outputs(network, x), 1)
+        # Images do not need it: most of their features would be pixels.
+        expected = torch.cat([x, hidden], 1) if len(row_shape) == 1 else hidden
+        assert torch.equal(network.features(x), expected)
+    asked = networks.mlp_discriminator(row_shape, (7, 8), "all")
+    assert asked.features(x).shape == (3, 7 + 8)
 
 
 def test_mlp_without_hidden_layers_is_linear():

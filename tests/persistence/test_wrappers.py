@@ -342,7 +342,7 @@ def first_pixel_row(image):
 def refused(images):
     """Yield detectors that save refuses, the error, and its message."""
     forest = IsolationForest(n_estimators=2, random_state=0)
-    foreign = "is not a detector of skanogan.*joblib.dump"
+    foreign = "has no method save.*joblib.dump"
     yield patches(forest).fit(images), TypeError, f"IsolationForest {foreign}"
     pipeline = make_pipeline(StandardScaler(), forest)
     yield conformal(patches(pipeline)).fit(images), TypeError, f"Pipeline {foreign}"
