@@ -11,7 +11,7 @@ from skanogan._runtime.device import chunk_length, is_out_of_memory
 from skanogan._runtime.exit import may_stop
 from skanogan._runtime.threads import at_most_threads, at_work, threads_to_score
 from skanogan.models import Model
-from skanogan.nn._products import ROWS, rows_alike
+from skanogan.nn._products import rows_alike, rows_of_tile
 
 __all__ = ["in_chunks", "to_numpy"]
 
@@ -23,7 +23,7 @@ def in_chunks(
     """Apply a row-wise method to rows in chunks, in smaller ones if memory runs out."""
     dtype = next(model.parameters()).dtype
     length = chunk_length(model.floats_per_row, dtype, rows.device)
-    length = max(length - length % ROWS, 1)
+    length = max(length - length % rows_of_tile(), 1)
     found: np.ndarray | None = None
     start = 0
     with torch.inference_mode(False), torch.no_grad():
@@ -52,7 +52,7 @@ def _completed(rows: Tensor) -> Tensor:
 
     A few rows are then scored in two thirds of the time. More images would take longer.
     """
-    more = -len(rows) % ROWS
+    more = -len(rows) % rows_of_tile()
     if rows.ndim != 2 or not more:
         return rows
     return torch.cat((rows, rows[-1:].expand(more, -1)))

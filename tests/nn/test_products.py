@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from skanogan.nn._products import rows_alike
+from skanogan.nn._products import ROWS, rows_alike, rows_of_tile
 
 CPU = torch.device("cpu")
 
@@ -40,6 +40,56 @@ def test_a_row_has_one_product_in_any_batch(dtype, sizes):
     assert_rows_are_alike(lambda x: torch.mm(x, matrix.T.contiguous().T), x)
     assert_rows_are_alike(lambda x: torch.addmm(bias, x, matrix, alpha=-2), x)
     assert_rows_are_alike(lambda x: nn.functional.linear(x, matrix.T, bias), x)
+
+
+@each_dtype
+@pytest.mark.parametrize("sizes", [(256, 33), (264, 256), (784, 64), (1280, 300)])
+def test_wide_rows_have_one_product_with_any_threads_and_rows(dtype, sizes):
+    # Regression: on AVX-512 the order of sums changed at 192 rows, and with threads.
+    k, m = sizes
+    x, weight, bias = (drawn(*s, dtype=dtype) for s in ((200, k), (m, k), (m,)))
+    before, found = torch.get_num_threads(), []
+    try:
+        for n_threads in (1, 2, 4):
+            torch.set_num_threads(n_threads)
+            with rows_alike(CPU):
+                found.append(nn.functional.linear(x, weight, bias))
+                parts = [nn.functional.linear(r, weight, bias) for r in x.split(150)]
+                found.append(torch.cat(parts))
+    finally:
+        torch.set_num_threads(before)
+    for other in found[1:]:
+        assert torch.equal(other, found[0])
+    wanted = nn.functional.linear(x, weight, bias)
+    torch.testing.assert_close(found[0], wanted, rtol=1e-4, atol=1e-4)
+
+
+@each_dtype
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Conv2d(3, 8, 3, padding=1),
+        nn.Conv2d(3, 8, 3, padding="same"),
+        nn.Conv2d(3, 6, 1, groups=3),
+        nn.Conv2d(3, 8, 3, stride=2, dilation=2, bias=False),
+        nn.ConvTranspose2d(3, 4, 4, 2, 1),
+    ],
+    ids=str,
+)
+def test_an_image_has_one_convolution_in_any_batch(dtype, layer):
+    # Regression: torch took another algorithm for a few small images.
+    layer = layer.to(dtype)
+    images = drawn(41, 3, 12, 10, dtype=dtype)
+    with torch.no_grad():
+        if layer.padding != "same":
+            assert_rows_are_alike(layer, images)
+        with rows_alike(CPU):
+            found = layer(images)
+        torch.testing.assert_close(found, layer(images))
+
+
+def test_the_number_of_rows_suits_this_processor():
+    assert rows_of_tile() in ROWS
 
 
 @each_dtype
