@@ -22,8 +22,8 @@ __all__ = ["rows_alike", "rows_of_tile"]
 
 ROWS = 16, 96
 """Rows of a product are completed to a multiple of one of these. MKL's kernels for
-AVX-512 need 8 rows in float64 and 16 in float32. Those for AVX2 need 4 or 96: with fewer
-rows, some products are added in another order."""
+AVX-512 need 8 rows in float64 and 16 in float32. Those for AVX2 need 4 or 96: with
+fewer rows, some products are added in another order."""
 
 COLUMNS = 8
 """The same for columns. Rows then begin at multiples of 32 bytes. MKL needs 2 columns
