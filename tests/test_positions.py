@@ -79,6 +79,21 @@ def test_each_position_is_a_row():
     assert detector.features_.fitted_
 
 
+class Told(FirstColumn):
+    """Keep the labels that `fit` gets."""
+
+    def fit(self, X, y=None):
+        self.labels_ = y
+        return super().fit(X)
+
+
+def test_the_detector_is_told_that_positions_of_labelled_images_are_normal():
+    assert made(Told()).fit(noise()).estimator_.labels_ is None
+    labels = made(Told()).fit(noise(), np.ones(24)).estimator_.labels_
+    assert np.array_equal(labels, np.ones(len(labels)))
+    assert len(labels) > 24
+
+
 def test_at_most_so_many_positions_are_learned_from():
     detector = made(max_positions=100).fit(noise())
     assert detector.n_positions_ == len(detector.estimator_.rows_) == 100

@@ -246,6 +246,7 @@ class PatchDetector(WholeImageDetector, SaveMixin):
         kept: np.ndarray,
         seed: int,
         reader: FileReader,
+        is_labelled: bool,
     ) -> None:
         self.patch_size_ = sides(self.patch_size, "patch_size")
         self.stride_ = steps(self.stride, self.patch_size_)
@@ -266,7 +267,8 @@ class PatchDetector(WholeImageDetector, SaveMixin):
         self._takes_images = get_tags(self.estimator).input_tags.three_d_array
         estimator = with_short_training(clone(self.estimator), self.patch_size_)
         with long_training_warns(TRAINING_ADVICE):
-            self.estimator_ = estimator.fit(self._as_rows(patches), None)
+            known = np.ones(len(patches), np.int64) if is_labelled else None
+            self.estimator_ = estimator.fit(self._as_rows(patches), known)
 
     # Scores and maps ----------------------------------------------------------
 

@@ -200,6 +200,7 @@ class PositionDetector(WholeImageDetector):
         kept: np.ndarray,
         seed: int,
         reader: FileReader,
+        is_labelled: bool,
     ) -> None:
         first = read_image(images[kept[0]], f"images[{kept[0]}]", reader)
         self._n_channels = n_channels_of(first)
@@ -224,7 +225,8 @@ class PositionDetector(WholeImageDetector):
         if len(table) > self.max_positions:
             table = table[np.sort(rng.permutation(len(table))[: self.max_positions])]
         self.n_positions_ = len(table)
-        self.estimator_ = clone(self.estimator).fit(table, None)
+        known = np.ones(len(table), np.int64) if is_labelled else None
+        self.estimator_ = clone(self.estimator).fit(table, known)
 
     # Scores and maps ----------------------------------------------------------
 
