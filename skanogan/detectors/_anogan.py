@@ -47,7 +47,7 @@ class AnoGANDetector(GANDetector):
         ``torch.nn.Sequential`` that ends in the logit. The fit trains a copy.
     hidden_layer_sizes : tuple of int, default=(256, 256)
         Hidden layers of the MLP generator and of the discriminator. If a table has more
-        columns than the layers have units, the columns are features too.
+        columns than the sum of these sizes, the columns are features too.
     n_filters : int, default=32
         Channels next to the image in convolutional networks, doubled with each halving.
     latent_dim : int or "auto", default="auto"

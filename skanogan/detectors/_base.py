@@ -218,8 +218,9 @@ class BaseDetector(
                 (n_samples, H, W, C)
             Normal rows, in any numeric dtype and any units.
         y : array-like of shape (n_samples,), default=None
-            1 for normal rows, -1 for anomalies, which are left out of the fit. Labels
-            without a -1 are ignored, with a warning unless all are 1.
+            1 for normal rows, -1 for anomalies, which are left out of the fit. All 1
+            means that all rows are normal. Other labels without a -1 are ignored, with
+            a warning.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of rows in the training, the metric and the threshold. A row with
             twice the weight of another counts as two such rows. A row with 0 is left

@@ -52,7 +52,7 @@ class FAnoGANDetector(GANDetector):
         ``torch.nn.Sequential`` that ends in the logit. The fit trains a copy.
     hidden_layer_sizes : tuple of int, default=(256, 256)
         Hidden layers of the MLP generator, of the discriminator and of the encoder. If
-        a table has more columns than the layers have units, the columns are features
+        a table has more columns than the sum of these sizes, the columns are features
         too.
     n_filters : int, default=32
         Channels next to the image in convolutional networks, doubled with each halving.

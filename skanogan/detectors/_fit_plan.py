@@ -1,4 +1,4 @@
-"""What a fit decides before it trains, and the choice of its rows."""
+"""The plan that a fit makes before it trains, and the choice of its rows."""
 
 from dataclasses import dataclass
 from typing import Any

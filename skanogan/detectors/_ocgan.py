@@ -87,7 +87,7 @@ class OCGANDetector(BaseDetector):
     hidden_layer_sizes : tuple of int, default=(256, 256)
         Hidden layers of the MLP encoder, which the decoder mirrors. Those of the visual
         discriminator and the classifier have a quarter of each size. If a table has
-        more columns than the layers have units, the columns are features too.
+        more columns than the sum of these sizes, the columns are features too.
     n_filters : int, default=16
         Channels of the first convolution of encoder and classifier (64 in the paper),
         doubled with each halving. The visual discriminator has 12, as in the paper.
@@ -217,7 +217,8 @@ class OCGANDetector(BaseDetector):
     Notes
     -----
     With the reconstruction x' = De(En(x)) and the encoder's hidden layers h (the last
-    one for images, all of them for tables), the scores are
+    one for images, all of them for tables, and the columns of wide tables), the scores
+    are
 
     - "features": squared Mahalanobis length of h(x) minus its mean over the training
       rows, without a reconstruction, not in the paper;

@@ -142,11 +142,11 @@ def distances(cells: np.ndarray, others: np.ndarray, is_number: bool) -> np.ndar
     others : ndarray of shape (m,)
         The same.
     is_number : bool
-        Numbers differ by the share of `others` that lies between them, or by their
-        difference as a share of the range of the middle 90 % of `others`, whichever is
-        larger, and at most by 1. The first makes units and extreme values irrelevant,
-        the second sees gaps. Other values differ by 0 or 1. So do a missing value and
-        a known one.
+        The distance of two numbers is the larger of two shares: that of `others`
+        between them, and their difference divided by the range of the middle 90 % of
+        `others`, at most 1. The first depends on no unit or extreme value. The second
+        counts gaps without rows. Other values differ by 0 or 1. So do a missing value
+        and a known one.
 
     Returns
     -------

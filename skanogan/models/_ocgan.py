@@ -356,7 +356,7 @@ class OCGAN(Model):
         return self.autoencoder.encoder.features(self._scaled(x))
 
     def _feature_differences(self, x: Tensor) -> Tensor:
-        """h(x) - h(De(En(x))) for the hidden layers h of En, of shape (n, p)."""
+        """h(x) - h(De(En(x))) for the features h of En, of shape (n, p)."""
         scaled, features = self._scaled(x), self.autoencoder.encoder.features
         return features(scaled) - features(self.autoencoder(scaled))
 

@@ -83,7 +83,7 @@ def mlp_encoder(
     normalization: str,
     bounded: bool = True,
 ) -> Encoder:
-    """Make a multilayer perceptron that encodes rows; all hidden layers are features.
+    """Make a multilayer perceptron that encodes rows.
 
     Parameters
     ----------

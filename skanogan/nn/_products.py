@@ -5,7 +5,7 @@ address that is not aligned and a row alone go through other instructions, which
 another order: scores of equal rows differed by 5e-12 on tables and by 1e-5 on images.
 If the numbers of rows and columns are completed with zeros to multiples of a tile, and
 products of many columns are added up from parts, all rows are computed alike.
-Convolutions by oneDNN, activations and sums over a row are so anyway.
+Convolutions by oneDNN, activations and sums over a short row need no change.
 """
 
 from collections.abc import Callable
@@ -22,16 +22,16 @@ __all__ = ["rows_alike", "rows_of_tile"]
 
 ROWS = 16, 96
 """Rows of a product are completed to a multiple of one of these. MKL's kernels for
-AVX-512 need 8 rows in float64 and 16 in float32. Those for AVX2 need 4 or 96: with
-fewer rows, some products are added in another order."""
+AVX-512 need 8 rows in float64 and 16 in float32. Those for AVX2 need 4 rows for most
+products, and 96 for some, which are else added in another order."""
 
 COLUMNS = 8
 """The same for columns. Rows then begin at multiples of 32 bytes. MKL needs 2 columns
 in float64 and 4 in float32."""
 
 DEPTH = 128
-"""Most columns of a product. For more, its order depends on the numbers of rows (from
-192 rows on) and of threads, on AVX-512: seen with 256 columns in float64."""
+"""Most columns of a product. On AVX-512, the order of a longer sum depends on the
+number of threads and, from 192 rows on, of rows: seen with 256 columns in float64."""
 
 PARALLEL = 2**15
 """torch divides the sum of a single row of this length among threads."""
@@ -48,7 +48,8 @@ def rows_alike(device: torch.device) -> AbstractContextManager[Any]:
     """Make results for a row independent of the other rows, in the block and thread.
 
     This applies to products of two matrices, such as those of `torch.nn.Linear` in any
-    network, and to sums over a row. Other devices than CPUs are left as they are.
+    network, to convolutions of images, and to sums over a row. Other devices than CPUs
+    are left as they are.
 
     Parameters
     ----------
@@ -65,7 +66,7 @@ def rows_alike(device: torch.device) -> AbstractContextManager[Any]:
 
 @cache
 def rows_of_tile() -> int:
-    """Find the number of `ROWS` that makes rows alike on this processor, in 30 ms."""
+    """Find the number in `ROWS` that makes rows alike on this processor, in .1 s."""
     few, many = ROWS
     dtypes, sizes = (torch.float64, torch.float32), (64, 128, 256, 512, 2048)
     enough = all(_are_alike(few, many, m, dtype) for m in sizes for dtype in dtypes)

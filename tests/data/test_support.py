@@ -79,7 +79,7 @@ def test_auto_learns_a_cluster_of_a_tenth_as_a_kind_of_normal_rows():
     # them were left out and called anomalies, in silence.
     rng = np.random.RandomState(0)
     X = np.r_[rng.normal(size=(360, 6)), 4.5 + 0.3 * rng.normal(size=(40, 6))]
-    with pytest.warns(SupportWarning, match="too many for errors and are learned as"):
+    with pytest.warns(SupportWarning, match="too many to be errors, so they are"):
         kept, held_out, parts = supported(X, "auto")
     assert np.array_equal(kept, parts.kept)
     assert np.array_equal(held_out, parts.held_out)
