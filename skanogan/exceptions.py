@@ -124,12 +124,12 @@ class CalibrationWarning(UserWarning):
 
 
 class SupportWarning(UserWarning):
-    """Many rows of `fit` lie far from nearly all others.
+    """More than 1 % of the training rows lie far from nearly all others.
 
-    Cause: the rows are unlabelled and hold anomalies, or normal rows of a rare kind are
-    far from the others. Cure: if all rows are normal, set ``support_fraction=1`` or
-    pass a `y` of ones. If not, set `support_fraction` or `contamination`. Guide:
-    :doc:`/unlabelled`.
+    Cause: the rows are unlabelled and hold anomalies, or they hold normal rows of a
+    rare kind. Rows that are far are left out, unless they are more than 7.5 %. Cure: if
+    all rows are normal, set ``support_fraction=1`` or pass a `y` of ones. If not, set
+    `support_fraction` or `contamination`. Guide: :doc:`/unlabelled`.
     """
 
 
