@@ -82,9 +82,13 @@ def test_the_tests_that_the_page_shows_pass(folder):
 # scikit-learn's checks pass labels of all kinds, which are ignored with a warning.
 @pytest.mark.filterwarnings("ignore:y is ignored:UserWarning")
 def test_the_method_passes_the_checks_of_scikit_learn(vae):
-    results = check_estimator(vae(random_state=0, **CHEAP), on_skip=None)
+    # As for the detectors of the package: batches are random.
+    not_exact = {"check_sample_weight_equivalence_on_dense_data": "repeated rows"}
+    results = check_estimator(
+        vae(random_state=0, **CHEAP), on_skip=None, expected_failed_checks=not_exact
+    )
     assert len(results) > 40
-    assert {result["status"] for result in results} <= {"passed", "skipped"}
+    assert {result["status"] for result in results} <= {"passed", "skipped", "xfail"}
 
 
 def test_the_method_passes_our_checks_on_images(vae):

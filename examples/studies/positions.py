@@ -192,7 +192,7 @@ def main(argv: list[str]) -> int:
     tiles = Tiles.load(arguments.data)
     images = list(tiles.images)
     made = NetworkFeatures(
-        network(), LAYERS, pooling=None, grid_size=16, image_size=128
+        network(), LAYERS, pooling=None, grid_size=16, image_size=128, **PIXELS
     ).fit_transform(images)
     features = Computed({x.tobytes(): f for x, f in zip(images, made, strict=True)})
     names = [name for name in METHODS if arguments.only in name]

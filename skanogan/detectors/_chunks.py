@@ -48,12 +48,12 @@ def in_chunks(
 
 
 def _completed(rows: Tensor) -> Tensor:
-    """Repeat the last row of a table, so that no product has to complete its rows.
+    """Repeat the last row of a table on a CPU, so that no product completes its rows.
 
     A few rows are then scored in two thirds of the time. More images would take longer.
     """
     more = -len(rows) % rows_of_tile()
-    if rows.ndim != 2 or not more:
+    if rows.ndim != 2 or not more or rows.device.type != "cpu":
         return rows
     return torch.cat((rows, rows[-1:].expand(more, -1)))
 

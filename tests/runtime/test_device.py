@@ -13,6 +13,7 @@ from skanogan._runtime.device import (
     resolve_device,
     resolve_dtype,
 )
+from skanogan.detectors import _chunks
 from skanogan.exceptions import DeviceFallbackWarning
 from skanogan.models._anogan import AnoGAN
 
@@ -148,9 +149,10 @@ def test_scoring_continues_in_smaller_chunks_if_memory_runs_out(
     expected = fitted.score_samples(blob)
     seen = []
     error = torch.cuda.OutOfMemoryError("CUDA out of memory.")
+    monkeypatch.setattr(_chunks, "rows_of_tile", lambda: 8)
     monkeypatch.setattr(AnoGAN, "score", fail_above(12, error, seen))
     np.testing.assert_allclose(fitted.score_samples(blob), expected, rtol=1e-12)
-    # Chunks are completed to multiples of eight rows.
+    # Chunks are completed to multiples of a tile.
     assert seen[:4] == [80, 40, 24, 16]
     assert set(seen[4:]) == {8}
 
