@@ -33,18 +33,21 @@ def check_weights(sample_weight: Any, values: np.ndarray) -> "np.ndarray | None"
 def repeated(rows: np.ndarray, weights: "np.ndarray | None") -> np.ndarray:
     """Repeat positions of rows in proportion to their weights.
 
-    The lightest row occurs about once, or less often if that made more than
-    `MOST_COPIES` times as many rows. Each number of repetitions is rounded down or up,
-    so that their sums are right. It may be zero. Equal weights change nothing.
+    The lightest row occurs once. The other numbers of repetitions are rounded down or
+    up, so that their sums are right. If that made more than `MOST_COPIES` times as many
+    rows, all numbers are smaller, and those of light rows may be zero. Equal weights
+    change nothing.
     """
     if weights is None:
         return rows
     of_rows = weights[rows]
     of_rows = of_rows / of_rows.max()
     # Rounding may make 1.0000000000000002 of a whole number.
-    size = min(round(of_rows.sum() / of_rows.min()), MOST_COPIES * len(rows))
+    wanted, most = of_rows.sum() / of_rows.min(), MOST_COPIES * len(rows)
+    size = min(round(wanted), most)
     ends = np.floor(np.cumsum(of_rows) * (size / of_rows.sum()) + 0.5).astype(int)
-    return np.repeat(rows, np.diff(ends, prepend=0))
+    copies = np.diff(ends, prepend=0)
+    return np.repeat(rows, copies if wanted > most else np.maximum(copies, 1))
 
 
 def weighted(parts: Split, weights: "np.ndarray | None") -> Split:
