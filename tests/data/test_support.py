@@ -76,7 +76,7 @@ def test_auto_leaves_out_a_cluster_and_hardly_any_normal_row():
 
 def test_auto_learns_a_cluster_of_a_tenth_as_a_kind_of_normal_rows():
     # Regression: a tenth of the rows of a log were machines of another kind. All of
-    # them were left out and called anomalies, in silence.
+    # them were left out and called anomalies without a warning.
     rng = np.random.RandomState(0)
     X = np.r_[rng.normal(size=(360, 6)), 4.5 + 0.3 * rng.normal(size=(40, 6))]
     with pytest.warns(SupportWarning, match="too many to be errors, so they are"):
