@@ -13,7 +13,7 @@ from sklearn.utils import check_random_state, indexable
 from sklearn.utils.validation import check_is_fitted
 
 from skanogan._data.kinds import refuse_kinds, without_gradients
-from skanogan._data.labels import is_labelled, normal_rows
+from skanogan._data.labels import labels_of_normal, normal_rows
 from skanogan._data.split import hold_out
 from skanogan._persistence.registry import register_detector
 from skanogan._persistence.saving import SaveMixin
@@ -175,8 +175,7 @@ class ConformalDetector(AroundDetector, ThresholdMixin, SaveMixin, BaseEstimator
             )
         estimator = clone(self.estimator)
         if len(learned):
-            # As in NoveltyClassifier, labels say that the learned rows are normal.
-            known = np.ones(len(learned), np.int64) if is_labelled(y) else None
+            known = labels_of_normal(y, len(learned))
             estimator.fit(_safe_indexing(X, learned), known)
         scores = np.sort(scores_of(estimator, _safe_indexing(X, held_out)))
         self.estimator_ = estimator

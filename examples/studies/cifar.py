@@ -33,6 +33,7 @@ from typing import Any
 import numpy as np
 from joblib import Memory
 from PIL import Image
+from sklearn.base import clone
 from sklearn.ensemble import IsolationForest
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import roc_auc_score
@@ -216,17 +217,18 @@ def main(argv: list[str]) -> int:
     chosen = CLASSES if arguments.classes == "all" else arguments.classes.split(",")
     images, labels = read(arguments.folder, "train", chosen)
     tests, kinds = read(arguments.folder, "test", CLASSES)
-    compute = Memory(arguments.cache, verbose=0).cache(features_of)
-    start = time.perf_counter()
-    rows = np.concatenate([compute(images[labels == name]) for name in chosen])
-    test_rows = np.concatenate([compute(tests[kinds == name]) for name in CLASSES])
-    seconds = time.perf_counter() - start
-    print(f"features of {len(rows) + len(test_rows):,} images: {seconds:.0f} s")
     names = [name for name in METHODS if arguments.only in name]
     inputs = {
         kind: [n for n in names if kind != "pixels" or n in ON_PIXELS]
         for kind in arguments.inputs.split(",")
     }
+    if not inputs.keys().isdisjoint(SCALERS):
+        compute = Memory(arguments.cache, verbose=0).cache(features_of)
+        start = time.perf_counter()
+        rows = np.concatenate([compute(images[labels == name]) for name in chosen])
+        test_rows = np.concatenate([compute(tests[kinds == name]) for name in CLASSES])
+        seconds = time.perf_counter() - start
+        print(f"features of {len(rows) + len(test_rows):,} images: {seconds:.0f} s")
     found: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for normal in tqdm(chosen, desc="classes"):
         for seed in seeds:
@@ -234,15 +236,15 @@ def main(argv: list[str]) -> int:
             tested = draw(kinds, arguments.test, rng)
             learned = np.flatnonzero(labels == normal)
             learned = learned[draw(labels[learned], arguments.train, rng)]
-            sets = {"pixels": (images[learned], tests[tested])}
-            for kind, scaler in SCALERS.items():
-                scaler.fit(rows[learned])
-                both = rows[learned], test_rows[tested]
-                sets[kind] = tuple(scaler.transform(part) for part in both)
+            is_anomaly = kinds[tested] != normal
             for kind, which in inputs.items():
-                measured = study_class(
-                    *sets[kind], kinds[tested] != normal, seed, which
-                )
+                if kind == "pixels":
+                    train, test = images[learned], tests[tested]
+                else:
+                    scaler = clone(SCALERS[kind])
+                    train = scaler.fit_transform(rows[learned])
+                    test = scaler.transform(test_rows[tested])
+                measured = study_class(train, test, is_anomaly, seed, which)
                 for name, pair in measured.items():
                     found.setdefault((kind, name), []).append(pair)
     body = []

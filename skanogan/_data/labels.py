@@ -11,6 +11,7 @@ from skanogan.exceptions import LabelWarning
 __all__ = [
     "check_labels",
     "is_labelled",
+    "labels_of_normal",
     "normal_rows",
     "warn_if_most_are_anomalies",
 ]
@@ -108,3 +109,8 @@ def warn_if_most_are_anomalies(labels: np.ndarray) -> None:
 def is_labelled(y: Any) -> bool:
     """Whether `y` says of each row whether it is normal. `normal_rows` has read it."""
     return y is not None and set(np.unique(column_or_1d(y)).tolist()) <= {-1, 1}
+
+
+def labels_of_normal(y: Any, n_rows: int) -> "np.ndarray | None":
+    """Make labels that tell a detector that rows are normal, if `y` says so."""
+    return np.ones(n_rows, np.int64) if is_labelled(y) else None

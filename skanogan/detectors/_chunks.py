@@ -52,10 +52,10 @@ def _completed(rows: Tensor) -> Tensor:
 
     A few rows are then scored in two thirds of the time. More images would take longer.
     """
-    more = -len(rows) % rows_of_tile()
-    if rows.ndim != 2 or not more or rows.device.type != "cpu":
+    if rows.ndim != 2 or rows.device.type != "cpu":
         return rows
-    return torch.cat((rows, rows[-1:].expand(more, -1)))
+    more = -len(rows) % rows_of_tile()
+    return torch.cat((rows, rows[-1:].expand(more, -1))) if more else rows
 
 
 def to_numpy(rows: Tensor) -> np.ndarray:

@@ -14,7 +14,7 @@ from skanogan._data.support import SHARE, supported
 from skanogan._training.run import TrainingPlan
 from skanogan.detectors._network_parameters import resolve_shrinkage
 
-__all__ = ["FitPlan", "rows_of_fit", "share_of_support"]
+__all__ = ["FitPlan", "rows_of_fit"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class FitPlan:
     training: TrainingPlan
 
 
-def share_of_support(detector: Any, has_labels: bool) -> float | str:
+def _share_of_support(detector: Any, has_labels: bool) -> float | str:
     """The share of the rows to learn from, or "auto" for all but far ones."""
     if detector.support_fraction != "auto":
         return float(detector.support_fraction)
@@ -78,7 +78,7 @@ def rows_of_fit(
     fraction, random_state = detector.validation_fraction, detector.random_state
     parts = weighted(split(normal, row_shape, fraction, random_state, device), weights)
     rows = Rows(values, image_shape, device, parts.kept)
-    share = share_of_support(detector, has_labels)
+    share = _share_of_support(detector, has_labels)
     if share == 1:
         return parts, rows
     shrinkage = resolve_shrinkage("auto", row_shape)

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from skanogan._data.blending import pool
 from skanogan._data.image_files import FileReader, is_path
 from skanogan._data.images import Masks, as_images, as_masks, mask_at, only_readable
-from skanogan._data.labels import is_labelled, normal_rows
+from skanogan._data.labels import normal_rows
 from skanogan._data.ranges import warned_once
 from skanogan._data.split import held_out_size, hold_out, rows_to_hold_out
 from skanogan._runtime.compatibility import (
@@ -154,7 +154,7 @@ class WholeImageDetector(ThresholdMixin, MetaEstimatorMixin, BaseEstimator):
         kept, held_out = map(np.sort, hold_out(normal, size, rng))
         n_needed = rows_to_hold_out(FEWEST_SCORES, self.validation_fraction)
         warn_of_few_rows(self.contamination, size, len(normal), n_needed, "images")
-        self._learn(images, masks, kept, seed, reader, is_labelled(y))
+        self._learn(images, y, masks, kept, seed, reader)
         scored = held_out if calibrates else kept
         scores = self._scores(
             images, masks, scored, reader, "Calibrating the threshold"
@@ -182,16 +182,13 @@ class WholeImageDetector(ThresholdMixin, MetaEstimatorMixin, BaseEstimator):
     def _learn(
         self,
         images: Sequence[Any],
+        y: Any,
         masks: Masks,
         kept: np.ndarray,
         seed: int,
         reader: FileReader,
-        is_labelled: bool,
     ) -> None:
-        """Fit `estimator_` on places of the images at the positions `kept`.
-
-        With labels these images are known to be normal.
-        """
+        """Fit `estimator_` on places of the images at the positions `kept`."""
 
     # Scores and maps ----------------------------------------------------------
 

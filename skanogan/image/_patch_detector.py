@@ -20,6 +20,7 @@ from skanogan._data.images import (
     n_channels_of,
     read_image,
 )
+from skanogan._data.labels import labels_of_normal
 from skanogan._data.patches import Patched, draw_patches, sides, steps
 from skanogan._persistence.registry import register_detector
 from skanogan._persistence.saving import SaveMixin
@@ -242,11 +243,11 @@ class PatchDetector(WholeImageDetector, SaveMixin):
     def _learn(
         self,
         images: Sequence[Any],
+        y: Any,
         masks: Masks,
         kept: np.ndarray,
         seed: int,
         reader: FileReader,
-        is_labelled: bool,
     ) -> None:
         self.patch_size_ = sides(self.patch_size, "patch_size")
         self.stride_ = steps(self.stride, self.patch_size_)
@@ -267,7 +268,7 @@ class PatchDetector(WholeImageDetector, SaveMixin):
         self._takes_images = get_tags(self.estimator).input_tags.three_d_array
         estimator = with_short_training(clone(self.estimator), self.patch_size_)
         with long_training_warns(TRAINING_ADVICE):
-            known = np.ones(len(patches), np.int64) if is_labelled else None
+            known = labels_of_normal(y, len(patches))
             self.estimator_ = estimator.fit(self._as_rows(patches), known)
 
     # Scores and maps ----------------------------------------------------------

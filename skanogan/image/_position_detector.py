@@ -20,6 +20,7 @@ from skanogan._data.images import (
     n_channels_of,
     read_image,
 )
+from skanogan._data.labels import labels_of_normal
 from skanogan._runtime.compatibility import HasMethods, Interval, StrOptions
 from skanogan._training.progress import with_bar
 from skanogan.detectors._one_fit import of_one_fit
@@ -196,11 +197,11 @@ class PositionDetector(WholeImageDetector):
     def _learn(
         self,
         images: Sequence[Any],
+        y: Any,
         masks: Masks,
         kept: np.ndarray,
         seed: int,
         reader: FileReader,
-        is_labelled: bool,
     ) -> None:
         first = read_image(images[kept[0]], f"images[{kept[0]}]", reader)
         self._n_channels = n_channels_of(first)
@@ -225,7 +226,7 @@ class PositionDetector(WholeImageDetector):
         if len(table) > self.max_positions:
             table = table[np.sort(rng.permutation(len(table))[: self.max_positions])]
         self.n_positions_ = len(table)
-        known = np.ones(len(table), np.int64) if is_labelled else None
+        known = labels_of_normal(y, len(table))
         self.estimator_ = clone(self.estimator).fit(table, known)
 
     # Scores and maps ----------------------------------------------------------

@@ -62,6 +62,13 @@ def test_the_study_prints_a_row_for_each_method_and_input(pictures, rows_printed
     assert min(float(row[4]) for row in found) > 0.9
 
 
+def test_no_features_are_computed_for_pixels_alone(pictures, monkeypatch, rows_printed):
+    monkeypatch.setattr(cifar, "network", lambda: pytest.fail("not needed"))
+    size = ["--train", "20", "--test", "50", "--seeds", "0", "--only", "5-NN"]
+    assert cifar.main([str(pictures), *size, "--inputs", "pixels"]) == 0
+    assert [row[0] for row in rows_printed()[2:]] == ["pixels"]
+
+
 def test_features_are_kept_for_the_next_call(pictures, monkeypatch, tmp_path, capsys):
     arguments = [str(pictures), "--cache", str(tmp_path / "cache"), "--seeds", "0"]
     arguments += ["--train", "20", "--test", "50", "--only", "5-NN"]
